@@ -1,0 +1,59 @@
+//! What reaches a run from elsewhere, and hints that something did.
+
+use async_trait::async_trait;
+
+use super::{Arrival, ArriveRequest, Arrived, Hint, Result};
+use crate::id::{ArrivalNumber, WorkerId, WorkflowId};
+
+/// Carries arrivals to runs.
+///
+/// # Cancel safety
+/// Every method may be dropped at any await: what it asked for is then applied whole or not at all.
+#[async_trait]
+pub trait Events: Send + Sync {
+    /// Puts arrivals into inboxes; answers in the order of the requests.
+    ///
+    /// # Guarantees
+    /// - Arrivals of a run are numbered densely from 1 in the order of acceptance.
+    /// - An accepted arrival makes an unowned run due now, and its owner's next beat names the run.
+    /// - The same [`WriteId`](crate::id::WriteId) again gives the first answer's number and changes nothing, as long as
+    ///   the segment is open.
+    /// - A finished run refuses.
+    ///
+    /// # Errors
+    /// Only when the backend cannot be reached.
+    async fn arrive(&self, arrivals: Vec<ArriveRequest>) -> Result<Vec<Arrived>>;
+
+    /// Reads arrivals of owned runs after the given numbers; runs that the worker does not own are left out.
+    ///
+    /// # Errors
+    /// Only when the backend cannot be reached.
+    async fn inbox(
+        &self,
+        worker: WorkerId,
+        runs: Vec<(WorkflowId, ArrivalNumber)>,
+    ) -> Result<Vec<(WorkflowId, Vec<Arrival>)>>;
+
+    /// Moves up to `limit` messages from the outbox to inboxes and returns how many it moved. A message to a run that is
+    /// finished or unknown is dropped, and counts as moved.
+    ///
+    /// # Guarantees
+    /// - Each message arrives once, in the order of one sender's commits.
+    ///
+    /// # Errors
+    /// Only when the backend cannot be reached.
+    async fn deliver(&self, limit: usize) -> Result<usize>;
+
+    /// Opens a stream of hints that starts now.
+    fn hints(&self) -> Box<dyn HintStream>;
+}
+
+/// Yields hints that something in the store changed, from this process or another. Hints may be merged, late or lost.
+#[async_trait]
+pub trait HintStream: Send {
+    /// Waits for the next hint.
+    ///
+    /// # Cancel safety
+    /// A dropped call loses at most a hint.
+    async fn next(&mut self) -> Hint;
+}

@@ -1,0 +1,106 @@
+//! Who owns which run, and the one place where an owned run changes.
+
+use async_trait::async_trait;
+
+use super::{
+    AcquireRequest, AcquiredRun, Beat, BeatRequest, JoinRequest, Lane, Result, StartRun, Started,
+    TakeOverRequest, TakenOver, TurnCommit, Verdict,
+};
+use crate::id::{Epoch, WorkerId, WorkflowId};
+
+/// Starts, owns and advances runs.
+///
+/// # Cancel safety
+/// Every method may be dropped at any await: what it asked for is then applied whole or not at all.
+#[async_trait]
+pub trait State: Send + Sync {
+    /// Registers a worker with a lease that starts now.
+    ///
+    /// # Guarantees
+    /// - Asking again with the same id extends the lease and changes nothing else.
+    ///
+    /// # Errors
+    /// `WorkerDead` when that id was declared dead before.
+    async fn join(&self, request: JoinRequest) -> Result<()>;
+
+    /// Extends the lease if asked to and tells what there is to do.
+    ///
+    /// # Guarantees
+    /// - A worker that was declared dead gets `WorkerDead`, also when its lease was not over.
+    /// - Runs blocked by the asking build are not counted as due.
+    /// - Reads only, when no extension is asked for.
+    ///
+    /// # Errors
+    /// `WorkerDead`.
+    async fn beat(&self, request: BeatRequest) -> Result<Beat>;
+
+    /// Takes a worker off the register. Runs and attempts that it still has are freed as after its death.
+    ///
+    /// # Errors
+    /// Only when the backend cannot be reached; a worker that is not registered is no error.
+    async fn leave(&self, worker: WorkerId) -> Result<()>;
+
+    /// Declares workers dead whose lease is over (or whose file lock is free), and frees what they had.
+    ///
+    /// # Guarantees
+    /// - A freed run is due now, its `lost` count has grown by one, or is 1 when it made progress since it was last lost.
+    /// - A freed attempt leaves its queue and reaches its run as an `AttemptLost` arrival.
+    /// - Nothing that the dead worker asks for later is accepted.
+    ///
+    /// # Errors
+    /// Only when the backend cannot be reached.
+    async fn take_over(&self, request: TakeOverRequest) -> Result<TakenOver>;
+
+    /// Starts runs; answers in the order of the requests.
+    ///
+    /// With a lane, its worker owns the new runs in epoch 1 (status `Running`); without one they are due now
+    /// (`Pending`, epoch 0).
+    ///
+    /// # Guarantees
+    /// - One run per id, whoever asks, however often and at the same time.
+    /// - The record of turn 0 is stored with the run.
+    ///
+    /// # Errors
+    /// `WorkerDead` when the lane's worker is not registered.
+    async fn start(&self, lane: Option<Lane>, runs: Vec<StartRun>) -> Result<Vec<Started>>;
+
+    /// Takes ownership of due runs that the worker can execute, oldest due first.
+    ///
+    /// # Guarantees
+    /// - A run is taken by one worker; its epoch grows by one, its status is `Running`, its `wake_at` is cleared, its
+    ///   seal is lifted.
+    /// - A run that the build blocked is not taken.
+    /// - History and inbox are those at the moment of taking, or later.
+    ///
+    /// # Errors
+    /// `WorkerDead` when the lane's worker is not registered.
+    async fn acquire(&self, request: AcquireRequest) -> Result<Vec<AcquiredRun>>;
+
+    /// Reads a run that the worker owns anew, with history and unread arrivals; none when it does not own it in `epoch`.
+    ///
+    /// # Errors
+    /// Only when the backend cannot be reached.
+    async fn reload(
+        &self,
+        worker: WorkerId,
+        run: &WorkflowId,
+        epoch: Epoch,
+    ) -> Result<Option<AcquiredRun>>;
+
+    /// Appends turns to owned runs; answers in the order of the requests. A run occurs at most once.
+    ///
+    /// # Guarantees
+    /// - Each turn is applied whole or not at all, and a bad one spoils no other.
+    /// - `Lost` unless the lane's worker owns the run in that segment and epoch and the turn before is the last one.
+    /// - A turn whose [`WriteId`](crate::id::WriteId) was committed already is `Committed` again and changes nothing,
+    ///   also when the ownership has ended since.
+    /// - `Park` and `End` are `Unread` when the run has arrivals after the last one read.
+    /// - `Append` does not touch the run row. `Drain` clears `wake_at` only when nothing is unread.
+    /// - After `Park` the run is `Waiting`, after `Release` due now, after `Block` `Blocked` and due now for other
+    ///   builds, after `End` finished; in each case unowned, unsealed, with `lost` 0 and its turns counted.
+    ///
+    /// # Errors
+    /// `WorkerDead` when the lane's worker is not registered; then nothing was written, unless the same write was
+    /// committed before.
+    async fn commit(&self, lane: Lane, turns: Vec<TurnCommit>) -> Result<Vec<Verdict>>;
+}

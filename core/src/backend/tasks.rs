@@ -1,0 +1,32 @@
+//! Task queues: attempts that any worker which serves the queue may execute.
+
+use async_trait::async_trait;
+
+use super::{AttemptReport, ClaimRequest, QueuedAttempt, Reported, Result};
+
+/// Hands queued attempts to workers. They are put in by [`State::commit`](super::State::commit), and taken back from
+/// the dead by [`State::take_over`](super::State::take_over): a claim belongs to its worker's lease.
+#[async_trait]
+pub trait Tasks: Send + Sync {
+    /// Claims due attempts, higher priority first, then earlier due, then in the order they were put in.
+    ///
+    /// # Guarantees
+    /// - An attempt is claimed by one worker.
+    /// - No more than the free slots of its queue, and only tasks that the worker can run.
+    /// - Attempts of finished runs are not handed out.
+    ///
+    /// # Errors
+    /// `WorkerDead` when the worker is not registered.
+    async fn claim(&self, request: ClaimRequest) -> Result<Vec<QueuedAttempt>>;
+
+    /// Takes claimed attempts off their queues and puts their outcomes into inboxes, each both or neither; answers in
+    /// order.
+    ///
+    /// # Guarantees
+    /// - `Stale` when the worker no longer has the claim, or the attempt was withdrawn.
+    /// - The same [`WriteId`](crate::id::WriteId) again is `Accepted` again and changes nothing.
+    ///
+    /// # Errors
+    /// Only when the backend cannot be reached.
+    async fn report(&self, reports: Vec<AttemptReport>) -> Result<Vec<Reported>>;
+}

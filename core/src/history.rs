@@ -1,0 +1,454 @@
+//! The append-only log of a run: events in the past tense, one stored record per turn.
+//!
+//! Invariants: the first event of a segment is `RunStarted`, the last of a finished one is terminal. A record starts
+//! with a format byte; a reader refuses a format that it does not know. Fields are only ever added, at the end and with
+//! a default.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::error::{Error, ErrorKind, Result};
+use crate::id::{
+    ArrivalNumber, DataKey, EventNumber, Segment, SignalName, TaskName, TurnNumber, WorkflowId,
+    WorkflowType,
+};
+use crate::identity::{RunKind, WorkflowIdentity};
+use crate::options::{ClosePolicy, TaskOptions};
+use crate::payload::Payload;
+
+/// Is the first byte of every stored record that this version writes.
+pub const RECORD_FORMAT: u8 = 1;
+
+/// Sorts operations; part of what identifies one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum OperationKind {
+    /// An invocation of a task.
+    Task,
+    /// A task written inline with `ctx.step`.
+    Step,
+    /// A timer of `ctx.sleep`, `ctx.sleep_until` or `ctx.timeout`.
+    Timer,
+    /// A wait for a signal.
+    Receive,
+    /// A subworkflow.
+    Subworkflow,
+    /// A recorded value.
+    Record,
+}
+
+impl OperationKind {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Task => "task",
+            Self::Step => "step",
+            Self::Timer => "timer",
+            Self::Receive => "receive",
+            Self::Subworkflow => "workflow",
+            Self::Record => "record",
+        }
+    }
+}
+
+/// Identifies an operation within a segment: its kind, its name, and the how-manyth of those it is, from 1.
+///
+/// It prints as `task:charge#2`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct OperationKey {
+    /// What sort of operation it is.
+    pub kind: OperationKind,
+    /// The task, signal, workflow type or purpose.
+    pub name: Arc<str>,
+    /// Which use of that name, from 1.
+    pub nth: u32,
+}
+
+impl OperationKey {
+    /// Makes a key.
+    #[must_use]
+    pub fn new(kind: OperationKind, name: impl Into<Arc<str>>, nth: u32) -> Self {
+        Self {
+            kind,
+            name: name.into(),
+            nth,
+        }
+    }
+}
+
+impl fmt::Display for OperationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}#{}", self.kind.as_str(), self.name, self.nth)
+    }
+}
+
+impl fmt::Debug for OperationKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Says where an invocation runs; decided once, when it is scheduled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Placement {
+    /// In the worker that owns the run.
+    Local,
+    /// In any worker that serves the task's queue.
+    Queued,
+}
+
+/// Is how a run or an operation ended.
+pub type Outcome = std::result::Result<Payload, Error>;
+
+/// Is everything that the first event of a segment says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RunStarted {
+    /// Who the run is.
+    pub identity: WorkflowIdentity,
+    /// What it executes.
+    pub kind: RunKind,
+    /// The version that `#[workflow(version = N)]` gave; 0 when it gave none.
+    pub version: u32,
+    /// The encoded arguments.
+    pub arguments: Payload,
+    /// The options of a task started alone.
+    pub task: Option<TaskOptions>,
+    /// Feeds all chance of the segment.
+    pub seed: [u8; 32],
+    /// The segment and event that this one goes on from.
+    pub continued_from: Option<(Segment, EventNumber)>,
+}
+
+impl RunStarted {
+    /// Makes the first event of a run's first segment.
+    #[must_use]
+    pub fn new(
+        identity: WorkflowIdentity,
+        kind: RunKind,
+        arguments: Payload,
+        seed: [u8; 32],
+    ) -> Self {
+        Self {
+            identity,
+            kind,
+            version: 0,
+            arguments,
+            task: None,
+            seed,
+            continued_from: None,
+        }
+    }
+}
+
+/// Is one entry of a history: what happened, and when by the owner's stamp.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When the owner took it into history; never before the event before it.
+    pub at: Timestamp,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// Lists what can happen to a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum EventKind {
+    /// The segment began.
+    RunStarted(Box<RunStarted>),
+    /// The workflow asked for a task.
+    TaskScheduled {
+        /// The operation.
+        operation: OperationKey,
+        /// The task to run.
+        task: TaskName,
+        /// Its encoded arguments.
+        arguments: Payload,
+        /// Its options.
+        options: Box<TaskOptions>,
+        /// Where it runs.
+        placement: Placement,
+    },
+    /// An attempt failed and another follows.
+    AttemptFailed {
+        /// The operation.
+        operation: OperationKey,
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// Why.
+        error: Error,
+        /// When the next one may start.
+        retry_at: Timestamp,
+    },
+    /// The worker of an attempt died before its outcome was recorded.
+    AttemptLost {
+        /// The operation.
+        operation: OperationKey,
+        /// Which attempt, from 1.
+        attempt: u32,
+    },
+    /// A task or a step ended with a result.
+    TaskCompleted {
+        /// The operation.
+        operation: OperationKey,
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// The encoded result.
+        result: Payload,
+    },
+    /// A task or a step failed for good.
+    TaskFailed {
+        /// The operation.
+        operation: OperationKey,
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// Why.
+        error: Error,
+    },
+    /// The workflow ran a step inline.
+    StepStarted {
+        /// The operation.
+        operation: OperationKey,
+    },
+    /// The workflow started a timer.
+    TimerStarted {
+        /// The operation.
+        operation: OperationKey,
+        /// When it is due.
+        due: Timestamp,
+    },
+    /// A timer, or the time limit of a wait, was due.
+    TimerFired {
+        /// The operation.
+        operation: OperationKey,
+    },
+    /// The workflow began to wait for a signal.
+    SignalAwaited {
+        /// The operation.
+        operation: OperationKey,
+        /// When the wait gives up.
+        due: Option<Timestamp>,
+    },
+    /// A signal was taken from the inbox.
+    SignalReceived {
+        /// Its name.
+        signal: SignalName,
+        /// Its number in the inbox.
+        arrival: ArrivalNumber,
+        /// Its encoded value.
+        payload: Payload,
+        /// When the backend accepted it.
+        accepted_at: Timestamp,
+    },
+    /// The workflow started a subworkflow.
+    SubworkflowStarted {
+        /// The operation.
+        operation: OperationKey,
+        /// The new run.
+        workflow_id: WorkflowId,
+        /// Its type.
+        workflow_type: WorkflowType,
+        /// What happens to it when this run ends.
+        close_policy: ClosePolicy,
+    },
+    /// A subworkflow ended.
+    SubworkflowClosed {
+        /// The operation.
+        operation: OperationKey,
+        /// How.
+        outcome: Outcome,
+    },
+    /// The workflow dropped an operation that was open, such as the loser of a race.
+    OperationCancelled {
+        /// The operation.
+        operation: OperationKey,
+    },
+    /// The workflow changed its data; `None` removes the key.
+    DataSet {
+        /// The key.
+        key: DataKey,
+        /// The encoded value.
+        value: Option<Payload>,
+    },
+    /// The workflow recorded a value.
+    ValueRecorded {
+        /// The operation.
+        operation: OperationKey,
+        /// The encoded value.
+        value: Payload,
+    },
+    /// Someone asked the run to end; every open operation ends with an error.
+    CancelRequested {
+        /// Why.
+        reason: String,
+    },
+    /// The run ended with a result.
+    RunCompleted {
+        /// The encoded result.
+        result: Payload,
+    },
+    /// The run ended with an error.
+    RunFailed {
+        /// The error.
+        error: Error,
+    },
+    /// The run ended after a cancel.
+    RunCancelled {
+        /// Why it was cancelled.
+        reason: String,
+    },
+    /// The run was ended without running its code.
+    RunTerminated {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl EventKind {
+    /// Tells whether the event came from the workflow's code rather than to it.
+    #[must_use]
+    pub const fn is_command(&self) -> bool {
+        matches!(
+            self,
+            Self::TaskScheduled { .. }
+                | Self::StepStarted { .. }
+                | Self::TimerStarted { .. }
+                | Self::SignalAwaited { .. }
+                | Self::SubworkflowStarted { .. }
+                | Self::OperationCancelled { .. }
+                | Self::DataSet { .. }
+                | Self::ValueRecorded { .. }
+                | Self::RunCompleted { .. }
+                | Self::RunFailed { .. }
+                | Self::RunCancelled { .. }
+        )
+    }
+
+    /// Tells whether nothing may follow in its segment.
+    #[must_use]
+    pub const fn is_terminal(&self) -> bool {
+        matches!(
+            self,
+            Self::RunCompleted { .. }
+                | Self::RunFailed { .. }
+                | Self::RunCancelled { .. }
+                | Self::RunTerminated { .. }
+        )
+    }
+
+    /// Returns the operation it is about.
+    #[must_use]
+    pub const fn operation(&self) -> Option<&OperationKey> {
+        match self {
+            Self::TaskScheduled { operation, .. }
+            | Self::AttemptFailed { operation, .. }
+            | Self::AttemptLost { operation, .. }
+            | Self::TaskCompleted { operation, .. }
+            | Self::TaskFailed { operation, .. }
+            | Self::StepStarted { operation }
+            | Self::TimerStarted { operation, .. }
+            | Self::TimerFired { operation }
+            | Self::SignalAwaited { operation, .. }
+            | Self::SubworkflowStarted { operation, .. }
+            | Self::SubworkflowClosed { operation, .. }
+            | Self::OperationCancelled { operation }
+            | Self::ValueRecorded { operation, .. } => Some(operation),
+            Self::RunStarted(_)
+            | Self::SignalReceived { .. }
+            | Self::DataSet { .. }
+            | Self::CancelRequested { .. }
+            | Self::RunCompleted { .. }
+            | Self::RunFailed { .. }
+            | Self::RunCancelled { .. }
+            | Self::RunTerminated { .. } => None,
+        }
+    }
+}
+
+/// Is one turn as it is stored: opaque bytes to a backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredTurn {
+    /// Which turn of the segment.
+    pub turn: TurnNumber,
+    /// The number of its first event.
+    pub first_event: EventNumber,
+    /// The encoded events.
+    pub record: Vec<u8>,
+}
+
+/// Encodes the events of a turn.
+///
+/// # Errors
+/// `Bug` when an event cannot be encoded.
+pub fn encode_record(events: &[Event]) -> Result<Vec<u8>> {
+    let mut record = Vec::with_capacity(128 * events.len().max(1));
+    record.push(RECORD_FORMAT);
+    rmp_serde::encode::write(&mut record, events).map_err(|cause| {
+        Error::new(ErrorKind::Bug, "an event has no stored form").caused_by(cause)
+    })?;
+    Ok(record)
+}
+
+/// Decodes the events of a stored turn.
+///
+/// # Errors
+/// `NewerVersion` when a newer version wrote the record, `Corrupt` when it cannot be read.
+pub fn decode_record(record: &[u8]) -> Result<Vec<Event>> {
+    match record.split_first() {
+        Some((&RECORD_FORMAT, events)) => rmp_serde::from_slice(events).map_err(|cause| {
+            Error::new(ErrorKind::Corrupt, "a stored turn cannot be read").caused_by(cause)
+        }),
+        Some((&newer, _)) if newer > RECORD_FORMAT => Err(Error::new(
+            ErrorKind::NewerVersion,
+            format!("a stored turn has format {newer}; this version reads up to {RECORD_FORMAT}"),
+        )),
+        _ => Err(Error::new(
+            ErrorKind::Corrupt,
+            "a stored turn has no format byte",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fired() -> Event {
+        Event {
+            at: Timestamp::from_micros(5),
+            kind: EventKind::TimerFired {
+                operation: OperationKey::new(OperationKind::Timer, "sleep", 2),
+            },
+        }
+    }
+
+    #[test]
+    fn record_reads_what_it_wrote() {
+        let record = encode_record(&[fired()]).unwrap();
+        assert_eq!(decode_record(&record).unwrap(), [fired()]);
+    }
+
+    #[test]
+    fn record_of_a_newer_format_is_named_as_such() {
+        let mut record = encode_record(&[fired()]).unwrap();
+        record[0] = RECORD_FORMAT + 1;
+        assert_eq!(
+            decode_record(&record).unwrap_err().kind(),
+            ErrorKind::NewerVersion
+        );
+    }
+
+    #[test]
+    fn damaged_record_is_corrupt() {
+        let record = encode_record(&[fired()]).unwrap();
+        for damaged in [&record[..record.len() - 1], &[], &[0]] {
+            assert_eq!(
+                decode_record(damaged).unwrap_err().kind(),
+                ErrorKind::Corrupt
+            );
+        }
+    }
+}

@@ -1,0 +1,26 @@
+//! The engine, the backend contract and the client of Longhaul.
+//!
+//! Users depend on the facade crate `longhaul`; implementors of backends depend on this one. Modules stand in reading
+//! order: each uses only those above it.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "tests may panic"
+    )
+)]
+
+pub mod backend;
+pub mod clock;
+pub mod error;
+pub mod history;
+pub mod id;
+pub mod identity;
+pub mod options;
+pub mod payload;
+pub mod retry;
+pub mod status;
+
+pub use error::{Error, ErrorKind, Result};
