@@ -13,13 +13,16 @@
 )]
 
 pub mod backend;
+pub mod call;
 pub mod clock;
+pub mod context;
 pub mod error;
 pub mod history;
 pub mod id;
 pub mod identity;
 pub mod options;
 pub mod payload;
+pub mod registry;
 pub mod retry;
 pub mod status;
 

@@ -1,0 +1,1 @@
+//! A task or workflow with its arguments, not yet started.
