@@ -15,7 +15,9 @@
 pub mod backend;
 pub mod call;
 pub mod clock;
+mod command;
 pub mod context;
+mod engine;
 pub mod error;
 pub mod history;
 pub mod id;

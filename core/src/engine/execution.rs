@@ -17,6 +17,7 @@ use crate::command::Command;
 use crate::engine::machine::Machine;
 use crate::error::{Error, ErrorKind};
 use crate::history::{Event, EventKind, Outcome};
+use crate::payload::Payload;
 
 /// Is the largest number of polls for one event; code that needs more wakes itself for ever.
 const POLLS_MAX: u32 = 100_000;
@@ -24,8 +25,9 @@ const POLLS_MAX: u32 = 100_000;
 /// Is the largest number of cancelled operations in a row that the code may answer with new ones.
 const CANCELLED_ROUNDS_MAX: u32 = 1_000;
 
-/// Makes the future of a run from its machine; called again for each replay.
-pub(crate) type Program = Arc<dyn Fn(&Arc<Machine>) -> BoxFuture<'static, Outcome> + Send + Sync>;
+/// Makes the future of a run from its machine and its arguments; called again for each replay.
+pub(crate) type Program =
+    Arc<dyn Fn(&Arc<Machine>, Payload) -> BoxFuture<'static, Outcome> + Send + Sync>;
 
 /// Is called when the future is woken by something that is not durable.
 pub(crate) type ForeignWake = Arc<dyn Fn() + Send + Sync>;
@@ -60,8 +62,13 @@ impl Drop for Execution {
 }
 
 impl Execution {
-    pub(crate) fn new(machine: Arc<Machine>, program: &Program, foreign: ForeignWake) -> Self {
-        let future = program(&machine);
+    pub(crate) fn new(
+        machine: Arc<Machine>,
+        program: &Program,
+        arguments: Payload,
+        foreign: ForeignWake,
+    ) -> Self {
+        let future = program(&machine, arguments);
         Self {
             machine,
             future: Some(Box::pin(tokio::task::unconstrained(future))),

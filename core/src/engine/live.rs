@@ -126,6 +126,7 @@ pub(crate) struct Live {
     next_turn: TurnNumber,
     next_event: EventNumber,
     read: ArrivalNumber,
+    committed_read: ArrivalNumber,
     writes: u64,
     handed_out: BTreeSet<OperationKey>,
     draft: Draft,
@@ -230,11 +231,17 @@ impl Live {
             parent_operation: run.parent_operation.clone(),
             parent_segment: started.parent_segment,
             settings: Arc::clone(&how.settings),
-            execution: Execution::new(machine, how.program, Arc::clone(&how.foreign)),
+            execution: Execution::new(
+                machine,
+                how.program,
+                started.arguments.clone(),
+                Arc::clone(&how.foreign),
+            ),
             ledger: Ledger::default(),
             next_turn: TurnNumber(0),
             next_event: EventNumber(0),
             read: run.read,
+            committed_read: run.read,
             writes: 0,
             handed_out: BTreeSet::new(),
             draft: Draft::default(),
@@ -258,6 +265,16 @@ impl Live {
 
     pub(crate) const fn read(&self) -> ArrivalNumber {
         self.read
+    }
+
+    /// Returns the last arrival that a committed turn took in.
+    pub(crate) const fn committed_read(&self) -> ArrivalNumber {
+        self.committed_read
+    }
+
+    /// Takes note that a turn which read so far was committed.
+    pub(crate) fn note_committed(&mut self, read: ArrivalNumber) {
+        self.committed_read = self.committed_read.max(read);
     }
 
     pub(crate) const fn next_turn(&self) -> TurnNumber {
@@ -320,6 +337,7 @@ impl Live {
                 outcome,
             } => {
                 self.handed_out.remove(&operation);
+                self.draft.start.retain(|waiting| *waiting != operation);
                 self.take_outcome(operation, attempt, outcome, now);
             }
             Input::Due => self.take_due(now),
@@ -335,6 +353,16 @@ impl Live {
         }
         self.writes += 1;
         draft
+    }
+
+    /// Counts a write that is not the draft's.
+    pub(crate) fn count_write(&mut self) {
+        self.writes += 1;
+    }
+
+    /// Takes the attempts out of the draft that are started before it is committed.
+    pub(crate) fn take_starts(&mut self) -> Vec<OperationKey> {
+        std::mem::take(&mut self.draft.start)
     }
 
     /// Names the next write: unique for run, segment, ownership and count.
@@ -355,15 +383,14 @@ impl Live {
         if arrival.number <= self.read {
             return;
         }
-        self.note_read(arrival.number);
-        if let Err(error) = self.take_body(arrival, now) {
-            self.stuck = Some(Stuck(error));
+        let number = arrival.number;
+        match self.take_body(arrival, now) {
+            Ok(()) => {
+                self.read = number;
+                self.draft.drains = true;
+            }
+            Err(error) => self.stuck = Some(Stuck(error)),
         }
-    }
-
-    fn note_read(&mut self, number: ArrivalNumber) {
-        self.read = self.read.max(number);
-        self.draft.drains = true;
     }
 
     fn take_body(&mut self, arrival: Arrival, now: Timestamp) -> Result<()> {

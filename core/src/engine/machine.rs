@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::history::{EventKind, OperationKey, OperationKind, Outcome, RunStarted};
 use crate::id::{DataKey, Segment};
 use crate::identity::WorkflowIdentity;
-use crate::options::Limits;
+use crate::options::{Limits, TaskOptions};
 use crate::payload::{Binding, CodecChain, Payload};
 
 /// Is how an operation ended.
@@ -36,6 +36,7 @@ pub(crate) struct Machine {
     pub(crate) segment: Segment,
     pub(crate) codecs: CodecChain,
     pub(crate) limits: Limits,
+    pub(crate) task_options: Option<TaskOptions>,
     seed: [u8; 32],
     state: Mutex<State>,
 }
@@ -91,6 +92,7 @@ impl Machine {
             segment,
             codecs,
             limits,
+            task_options: started.task.clone(),
             seed: started.seed,
             state: Mutex::new(State {
                 replaying: true,
@@ -372,6 +374,7 @@ impl State {
     }
 
     fn resolve(&mut self, key: &OperationKey, resolution: Resolution) -> Vec<Waker> {
+        self.steps.remove(key);
         match self.slots.get_mut(key) {
             Some(slot) if matches!(slot.phase, Phase::Open) => {
                 slot.phase = Phase::Resolved(resolution);
