@@ -21,7 +21,7 @@ pub use crate::registry::{
 };
 pub use crate::retry::RetryPolicy;
 
-pub use arguments::{Argument, ArgumentReader, ArgumentWriter, Parameters, dependency};
+pub use arguments::{Argument, ArgumentReader, ArgumentWriter, Parameters, Shape, dependency};
 pub use outcome::{
     ChooseConvert, ChooseDescribe, ChooseTyped, Convert, Describe, ErrorProbe, Failure, FoundValue,
     IsResult, IsValue, KeepTyped, Output, Plain, ResultType, ReturnProbe, boxed, encode_output,

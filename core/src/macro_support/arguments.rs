@@ -3,13 +3,15 @@
 //! Invariants: there is one item per parameter, however many there are; what cannot be read is an error that no retry
 //! can help and that names the parameters which the function takes.
 
+use std::fmt;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::call::{Call, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::payload::Payload;
-use crate::registry::{Dep, Invocation, TaskDefinition, WorkflowDefinition};
+use crate::registry::{Dep, Dependencies, TaskDefinition, WorkflowDefinition};
 
 /// Holds for every type that can be an argument.
 #[diagnostic::on_unimplemented(
@@ -46,6 +48,29 @@ impl Parameters {
     }
 }
 
+/// Writes and reads an argument; made in one place, so that a type which cannot be one is reported once.
+pub struct Shape<T> {
+    write: fn(&T, &mut Vec<u8>) -> serde_json::Result<()>,
+    read: fn(&mut ArgumentReader<'_>) -> Result<T>,
+}
+
+impl<T: Argument> Shape<T> {
+    /// Makes the shape of `T`.
+    #[must_use]
+    pub const fn of() -> Self {
+        Self {
+            write: |argument, text| serde_json::to_writer(text, argument),
+            read: |arguments| arguments.read_next(),
+        }
+    }
+}
+
+impl<T> fmt::Debug for Shape<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shape<{}>", std::any::type_name::<T>())
+    }
+}
+
 /// Encodes arguments one by one.
 #[derive(Debug)]
 pub struct ArgumentWriter {
@@ -67,12 +92,12 @@ impl ArgumentWriter {
 
     /// Adds an argument.
     #[must_use]
-    pub fn push<T: Argument>(mut self, argument: &T) -> Self {
+    pub fn push<T>(mut self, shape: &Shape<T>, argument: &T) -> Self {
         if let Ok(text) = &mut self.text {
             if self.position > 0 {
                 text.push(b',');
             }
-            if let Err(cause) = serde_json::to_writer(text, argument) {
+            if let Err(cause) = (shape.write)(argument, text) {
                 let name = self.parameters.name(self.position);
                 let what = format!("argument `{name}` cannot be stored as JSON");
                 self.text = Err(self.parameters.wrong(&what).caused_by(cause));
@@ -127,7 +152,11 @@ impl<'a> ArgumentReader<'a> {
     ///
     /// # Errors
     /// `InvalidInput` when there is none, or it is not the JSON form of a `T`.
-    pub fn read<T: Argument>(&mut self) -> Result<T> {
+    pub fn read<T>(&mut self, shape: &Shape<T>) -> Result<T> {
+        (shape.read)(self)
+    }
+
+    fn read_next<T: DeserializeOwned>(&mut self) -> Result<T> {
         let count = self.position;
         if self.rest.trim_ascii_start().starts_with(b"]") {
             return Err(self.parameters.wrong(&format!("only {count} were given")));
@@ -169,9 +198,9 @@ impl<'a> ArgumentReader<'a> {
 /// `NotRegistered` when the worker provides none.
 pub fn dependency<T: ?Sized + Send + Sync + 'static>(
     parameters: &Parameters,
-    invocation: &Invocation,
+    provided: &Dependencies,
 ) -> Result<Dep<T>> {
-    invocation.dependencies.get::<T>().ok_or_else(|| {
+    provided.get::<T>().ok_or_else(|| {
         Error::new(
             ErrorKind::NotRegistered,
             format!(
@@ -196,7 +225,7 @@ mod tests {
     fn read(stored: &'static str) -> Result<(String, u32)> {
         let stored = Payload::from_bytes(stored.as_bytes());
         let mut arguments = ArgumentReader::open(&SHARED, &stored)?;
-        let read = (arguments.read()?, arguments.read()?);
+        let read = (arguments.read(&Shape::of())?, arguments.read(&Shape::of())?);
         arguments.close()?;
         Ok(read)
     }
@@ -204,8 +233,8 @@ mod tests {
     #[test]
     fn arguments_are_read_as_they_were_written() {
         let written = ArgumentWriter::new(&SHARED)
-            .push(&"a,]".to_owned())
-            .push(&7_u32);
+            .push(&Shape::of(), &"a,]".to_owned())
+            .push(&Shape::of(), &7_u32);
         let written = written.finish().unwrap();
         assert_eq!(written.as_bytes(), br#"["a,]",7]"#);
         assert_eq!(read(r#"["a,]",7]"#).unwrap(), ("a,]".to_owned(), 7));
@@ -251,8 +280,8 @@ mod tests {
     fn argument_without_a_json_form_is_named() {
         let keys = std::collections::BTreeMap::from([((1, 2), 3)]);
         let error = ArgumentWriter::new(&SHARED)
-            .push(&keys)
-            .push(&1)
+            .push(&Shape::of(), &keys)
+            .push(&Shape::of(), &1)
             .finish()
             .unwrap_err();
         assert!(

@@ -49,23 +49,10 @@ where
 pub trait ResultType {
     /// The type of the value.
     type Ok;
-    /// The type of the error.
-    type Err;
-
-    /// Returns it under its plain name.
-    ///
-    /// # Errors
-    /// When it is one.
-    fn into_result(self) -> std::result::Result<Self::Ok, Self::Err>;
 }
 
 impl<T, E> ResultType for std::result::Result<T, E> {
     type Ok = T;
-    type Err = E;
-
-    fn into_result(self) -> Self {
-        self
-    }
 }
 
 /// Finds out whether a return type is a `Result` under another name.
@@ -204,7 +191,7 @@ impl Describe {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be the error of a task or workflow",
     label = "this does not convert into `longhaul::Error`",
-    note = "implement `std::error::Error` for `{Self}`, or return `longhaul::Error`"
+    note = "implement `std::error::Error` for `{Self}`, or return `longhaul::Error` or a boxed error that is `Send + Sync`"
 )]
 pub trait Failure: Into<Box<dyn std::error::Error + Send + Sync>> {}
 
