@@ -6,23 +6,20 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
-use crate::context::TaskContext;
 use crate::error::{Error, ErrorKind, Result};
-use crate::history::Outcome;
 use crate::id::{QueueName, WorkflowId};
 use crate::options::{ClosePolicy, TaskOptions};
 use crate::payload::Payload;
-use crate::registry::{
-    Dependencies, Invocation, Registration, TaskBody, TaskDefinition, WorkflowDefinition,
-};
+use crate::registry::{Registration, TaskDefinition, WorkflowDefinition};
 use crate::retry::RetryPolicy;
+
+mod local;
+
+pub use local::Local;
 
 /// Is what a call would execute.
 #[derive(Debug, Clone, Copy)]
@@ -197,11 +194,7 @@ impl<R> Call<R> {
     ///
     /// Awaiting it for a workflow is an error, as a workflow needs an engine.
     pub fn local(self) -> Local<R> {
-        Local {
-            call: self,
-            attempt: 1,
-            dependencies: Dependencies::new(),
-        }
+        Local::new(self)
     }
 
     fn for_tasks(mut self, option: &str) -> Self {
@@ -245,83 +238,97 @@ impl<R> fmt::Debug for Call<R> {
     }
 }
 
-/// Runs a task outside of a worker when awaited; [`Call::local`] makes it.
-#[derive(Debug)]
-#[must_use = "the task runs when this is awaited"]
-pub struct Local<R> {
-    call: Call<R>,
-    attempt: u32,
-    dependencies: Dependencies,
-}
-
-impl<R> Local<R> {
-    /// Gives the task a value for its `Dep<T>` parameter.
-    pub fn provide<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.dependencies.insert(value);
-        self
-    }
-
-    /// Gives the task a shared value for its `Dep<T>` parameter, which may be a trait object.
-    pub fn provide_arc<T: ?Sized + Send + Sync + 'static>(mut self, value: Arc<T>) -> Self {
-        self.dependencies.insert_arc(value);
-        self
-    }
-
-    /// Sets which attempt the task believes to be, from 1.
-    pub fn attempt(mut self, attempt: u32) -> Self {
-        self.attempt = attempt;
-        self
-    }
-}
-
-impl<R: DeserializeOwned + 'static> IntoFuture for Local<R> {
-    type Output = Result<R>;
-    type IntoFuture = BoxFuture<'static, Result<R>>;
-
-    fn into_future(self) -> Self::IntoFuture {
-        Box::pin(async move {
-            let Target::Task(task) = self.call.target else {
-                return Err(needs_an_engine(self.call.target));
-            };
-            let invocation = Invocation {
-                context: TaskContext::local(task.name, self.attempt),
-                arguments: self.call.arguments?,
-                dependencies: Arc::new(self.dependencies),
-            };
-            run_here(task.body, invocation).await?.decode()
-        })
-    }
-}
-
-fn needs_an_engine(target: Target) -> Error {
-    Error::new(
-        ErrorKind::InvalidInput,
-        format!(
-            "{target} cannot run without an engine; start it with a client of `memory:`, `.local()` is for tasks"
-        ),
-    )
-}
-
-async fn run_here(body: TaskBody, invocation: Invocation) -> Outcome {
-    match body {
-        TaskBody::Async(body) => body(invocation).await,
-        TaskBody::Blocking(body) if tokio::runtime::Handle::try_current().is_err() => {
-            body(invocation)
-        }
-        TaskBody::Blocking(body) => {
-            match tokio::task::spawn_blocking(move || body(invocation)).await {
-                Ok(outcome) => outcome,
-                Err(ended) if ended.is_panic() => std::panic::resume_unwind(ended.into_panic()),
-                Err(ended) => Err(Error::new(ErrorKind::Cancelled, ended)),
-            }
-        }
-    }
-}
-
 fn encode_tuple(arguments: &impl Serialize) -> Result<Payload> {
     let payload = Payload::encode(arguments)?;
     if payload.as_bytes() == b"null" {
         return Ok(Payload::from_bytes(&b"[]"[..]));
     }
     Ok(payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::TaskBody;
+
+    static DOUBLE: TaskDefinition = TaskDefinition {
+        name: "double",
+        options: || {
+            let mut options = TaskOptions::new();
+            options.retry = RetryPolicy::exponential(5);
+            options
+        },
+        dependencies: &[],
+        body: TaskBody::Blocking(|invocation| Ok(invocation.arguments)),
+        location: ("shop.rs", 1),
+    };
+
+    static CHECKOUT: WorkflowDefinition = WorkflowDefinition {
+        name: "checkout",
+        version: 0,
+        run: |_, arguments| Box::pin(async { Ok(arguments) }),
+        location: ("shop.rs", 20),
+    };
+
+    fn double(number: u32) -> Call<u32> {
+        Call::task(&DOUBLE, &(number,))
+    }
+
+    #[test]
+    fn arguments_are_an_array_however_few() {
+        assert_eq!(double(3).arguments.unwrap().as_bytes(), b"[3]");
+        let none: Call<()> = Call::workflow(&CHECKOUT, &());
+        assert_eq!(none.arguments.unwrap().as_bytes(), b"[]");
+    }
+
+    #[test]
+    fn options_of_the_call_win_over_those_of_the_task() {
+        let call = double(3)
+            .timeout(Duration::from_secs(9))
+            .queue("slow")
+            .priority(-2);
+        let options = &call.options().task;
+        assert_eq!(options.retry, RetryPolicy::exponential(5));
+        assert_eq!(options.timeout, Some(Duration::from_secs(9)));
+        assert_eq!(options.queue, Some(QueueName::from_stored("slow")));
+        assert_eq!(options.priority, -2);
+        assert_eq!(
+            double(3).retry(RetryPolicy::NONE).options().task.retry,
+            RetryPolicy::NONE
+        );
+    }
+
+    #[test]
+    fn wrong_id_comes_out_where_it_is_used() {
+        let call = double(3)
+            .id("order/2")
+            .tag("customer", "7")
+            .tag("region", "eu");
+        assert!(call.arguments.is_ok());
+        let id = call.options.id.unwrap();
+        assert_eq!(id.unwrap_err().kind(), ErrorKind::InvalidInput);
+        assert_eq!(call.options.tags.len(), 2);
+    }
+
+    #[test]
+    fn wrong_queue_and_task_options_of_a_workflow_are_kept_as_errors() {
+        let wrong = double(3).queue("").arguments.unwrap_err();
+        assert!(wrong.message().contains("queue name"), "{wrong}");
+        let workflow: Call<()> = Call::workflow(&CHECKOUT, &());
+        let wrong = workflow.priority(3).queue("").arguments.unwrap_err();
+        assert_eq!(
+            wrong.message(),
+            "`priority` is an option of tasks, and `checkout` is a workflow"
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_arguments() {
+        let call: Call<u32> = Call::task(&DOUBLE, &("canary",));
+        let shown = format!("{:?}", call.clone());
+        assert!(
+            shown.contains("task `double`") && !shown.contains("canary"),
+            "{shown}"
+        );
+    }
 }

@@ -22,10 +22,15 @@ pub mod error;
 pub mod history;
 pub mod id;
 pub mod identity;
+#[doc(hidden)]
+pub mod macro_support;
 pub mod options;
 pub mod payload;
 pub mod registry;
 pub mod retry;
 pub mod status;
+
+#[doc(hidden)]
+pub use macro_support as __private;
 
 pub use error::{Error, ErrorKind, Result};
