@@ -11,18 +11,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::backend::{Arrival, Result as BackendResult, StartRun, Started};
 use crate::history::{Event, Outcome};
 use crate::id::{Route, WorkerId, WorkflowId};
-use crate::status::Status;
 use crate::worker::lane::LaneInput;
 
-/// Is how a run ended.
-#[derive(Debug, Clone)]
-pub(crate) struct Ended {
-    pub(crate) status: Status,
-    pub(crate) outcome: Outcome,
-}
-
 /// Tells who waits for a run of this process how it ended.
-pub(crate) type EndCell = watch::Sender<Option<Ended>>;
+pub(crate) type EndCell = watch::Sender<Option<Outcome>>;
 
 /// Asks a worker to start a run that it then owns.
 #[derive(Debug)]
@@ -121,10 +113,10 @@ impl Hub {
     }
 
     /// Tells who waits that a run has ended, durably.
-    pub(crate) fn ended(&self, run: &WorkflowId, ended: Ended) {
+    pub(crate) fn ended(&self, run: &WorkflowId, outcome: Outcome) {
         let cell = self.ends().remove(run).and_then(|cell| cell.upgrade());
         if let Some(cell) = cell {
-            cell.send_replace(Some(ended));
+            cell.send_replace(Some(outcome));
         }
     }
 

@@ -14,12 +14,14 @@
 
 pub mod backend;
 pub mod call;
+pub mod client;
 pub mod clock;
 mod command;
 pub mod context;
 mod engine;
 pub mod error;
 pub mod history;
+mod hub;
 pub mod id;
 pub mod identity;
 #[doc(hidden)]
@@ -29,6 +31,7 @@ pub mod payload;
 pub mod registry;
 pub mod retry;
 pub mod status;
+pub mod worker;
 
 #[doc(hidden)]
 pub use macro_support as __private;

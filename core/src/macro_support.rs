@@ -8,6 +8,7 @@ mod outcome;
 pub use std::time::Duration;
 
 pub use futures_util::future::BoxFuture;
+pub use tokio::select as tokio_select;
 pub use inventory;
 
 pub use crate::call::Call;

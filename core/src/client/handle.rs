@@ -116,8 +116,8 @@ impl<R> Handle<R> {
     async fn outcome(&self) -> Result<Outcome> {
         let mut end = self.end.subscribe();
         let is_ours = self.is_executed_here();
-        if let Some(ended) = end.borrow_and_update().clone() {
-            return Ok(ended.outcome);
+        if let Some(outcome) = end.borrow_and_update().clone() {
+            return Ok(outcome);
         }
         let mut hints = (!is_ours).then(|| self.client.backend().hints());
         let mut looks = if is_ours { None } else { self.look().await? };
@@ -130,8 +130,8 @@ impl<R> Handle<R> {
                 biased;
                 changed = end.changed() => {
                     let ended = end.borrow_and_update().clone();
-                    if let (Ok(()), Some(ended)) = (changed, ended) {
-                        return Ok(ended.outcome);
+                    if let (Ok(()), Some(outcome)) = (changed, ended) {
+                        return Ok(outcome);
                     }
                 }
                 () = next_hint(&mut hints) => environment.sleep(HINTS_COALESCED).await,

@@ -114,7 +114,6 @@ pub(crate) enum Refusal {
 pub(crate) struct Live {
     pub(crate) id: WorkflowId,
     pub(crate) identity: WorkflowIdentity,
-    pub(crate) kind: RunKind,
     pub(crate) segment: Segment,
     pub(crate) epoch: Epoch,
     pub(crate) partition: u16,
@@ -224,7 +223,6 @@ impl Live {
         Self {
             id: run.identity.workflow_id.clone(),
             identity: run.identity.clone(),
-            kind: run.kind,
             segment: run.segment,
             epoch: run.epoch,
             partition: run.partition,
@@ -308,11 +306,6 @@ impl Live {
                 .ledger
                 .open()
                 .all(|(_, open)| matches!(open, Open::Timer))
-    }
-
-    /// Returns the attempts that run here.
-    pub(crate) const fn handed_out(&self) -> &BTreeSet<OperationKey> {
-        &self.handed_out
     }
 
     /// Counts the writes of this ownership.

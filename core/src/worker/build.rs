@@ -199,7 +199,7 @@ fn start_parts(
     let tasks = vec![
         shared.spawn("lane", async move {
             lane.run().await;
-            drop(lane_finished.send(()));
+            let _ = lane_finished.send(());
         }),
         shared.spawn("starter", starter::run(Arc::clone(&shared), start_inputs)),
         shared.spawn("keeper", keeper.run(keeper_stopped)),

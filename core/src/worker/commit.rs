@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::backend::{Kind, Lane as LaneId, Result as BackendResult, RunUpdate, TurnCommit, Verdict};
 use crate::engine::live::{Draft, Input};
 use crate::history::{EventKind, StoredTurn, encode_record};
-use crate::hub::Ended;
 use crate::id::{Epoch, TurnNumber, WorkflowId};
 use crate::status::Status;
 use crate::worker::lane::Lane;
@@ -213,7 +212,7 @@ impl Lane {
             None => return,
         };
         log_end(id, status);
-        self.shared.hub.ended(id, Ended { status, outcome });
+        self.shared.hub.ended(id, outcome);
     }
 
     fn on_unread(&mut self, submitted: Submitted) {

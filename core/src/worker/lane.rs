@@ -165,7 +165,7 @@ impl Lane {
             LaneInput::AbandonAttempts => self.abandon_attempts(),
             LaneInput::Dead(done) => {
                 self.forget_all();
-                drop(done.send(()));
+                let _ = done.send(());
             }
         }
     }

@@ -103,7 +103,7 @@ impl Worker {
             }
         }
         if let Some(stop) = take(&self.parts.keeper_stop) {
-            drop(stop.send(()));
+            let _ = stop.send(());
         }
         let left = shared.backend.leave(self.id()).await;
         tracing::info!(worker = %self.id(), "worker left");
