@@ -1,0 +1,268 @@
+//! The one thread that writes, with group commit.
+//!
+//! Invariants: a job runs whole inside one transaction, or not at all; a job that fails spoils no other. An answer is
+//! sent after the commit of what it says. All jobs that wait when a transaction begins share it, up to a bound.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::{Duration, Instant};
+
+use longhaul_core::backend::{Error, Result as Answered};
+use rusqlite::{Connection, ErrorCode};
+use tokio::sync::oneshot;
+
+use crate::Shared;
+use crate::error::{Failure, Result};
+
+/// Is the most jobs that share a transaction, so that the first does not wait for long.
+const JOBS_MAX: usize = 256;
+
+/// Is the pause after each transaction while other processes have workers: SQLite has no queue for its lock, and a
+/// process that commits back to back keeps the others from it for seconds.
+const YIELD: Duration = Duration::from_micros(500);
+
+/// Is how often it is looked whether other processes have workers.
+const NEIGHBOURS_EVERY: Duration = Duration::from_millis(50);
+
+/// Is how often changes by other processes are looked for while someone waits for hints.
+const HINTS_EVERY: Duration = Duration::from_millis(20);
+
+/// Is what the writer's channel carries.
+pub(crate) enum Order {
+    /// Do this.
+    Job(Box<dyn Job>),
+    /// Someone waits for hints from now on.
+    Watch,
+}
+
+/// Is something to do inside a transaction, and whom to answer after it.
+pub(crate) trait Job: Send {
+    /// Tells whether anybody still waits for the answer.
+    fn is_wanted(&self) -> bool;
+    /// Does it, and keeps the answer; tells whether it may stay.
+    fn apply(&mut self, connection: &Connection) -> bool;
+    /// Sends the answer, or the error that undid it.
+    fn answer(self: Box<Self>, undone: Option<Error>);
+}
+
+/// Is the job that a closure makes.
+pub(crate) struct Work<T, F> {
+    work: Option<F>,
+    done: Option<Answered<T>>,
+    reply: oneshot::Sender<Answered<T>>,
+}
+
+impl<T, F> Work<T, F> {
+    pub(crate) fn new(work: F, reply: oneshot::Sender<Answered<T>>) -> Self {
+        Self {
+            work: Some(work),
+            done: None,
+            reply,
+        }
+    }
+}
+
+impl<T, F> Job for Work<T, F>
+where
+    T: Send,
+    F: FnOnce(&Connection) -> Result<T> + Send,
+{
+    fn is_wanted(&self) -> bool {
+        !self.reply.is_closed()
+    }
+
+    fn apply(&mut self, connection: &Connection) -> bool {
+        let Some(work) = self.work.take() else {
+            return false;
+        };
+        let done = work(connection).map_err(Error::from);
+        let stays = done.is_ok();
+        self.done = Some(done);
+        stays
+    }
+
+    fn answer(self: Box<Self>, undone: Option<Error>) {
+        let answer = match (undone, self.done) {
+            (None, Some(done)) | (Some(_), Some(done @ Err(_))) => done,
+            (Some(error), _) => Err(error),
+            (None, None) => Err(Failure::Stopped.into()),
+        };
+        let _ = self.reply.send(answer);
+    }
+}
+
+/// Writes until the channel is closed.
+pub(crate) struct Writer {
+    connection: Connection,
+    orders: Receiver<Order>,
+    shared: Arc<Shared>,
+    neighbours: bool,
+    neighbours_seen: Option<Instant>,
+    data_version: Option<i64>,
+}
+
+impl Writer {
+    pub(crate) const fn new(
+        connection: Connection,
+        orders: Receiver<Order>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            connection,
+            orders,
+            shared,
+            neighbours: false,
+            neighbours_seen: None,
+            data_version: None,
+        }
+    }
+
+    pub(crate) fn run(mut self) {
+        let mut batch: Vec<Box<dyn Job>> = Vec::new();
+        while self.gather(&mut batch) {
+            batch.retain(|job| job.is_wanted());
+            if batch.is_empty() {
+                continue;
+            }
+            self.write(&mut batch);
+            if self.has_neighbours() {
+                std::thread::sleep(YIELD);
+            }
+        }
+    }
+
+    /// Waits for jobs and takes all that are there; tells whether to go on.
+    fn gather(&mut self, batch: &mut Vec<Box<dyn Job>>) -> bool {
+        while batch.is_empty() {
+            let order = if self.shared.changes.receiver_count() == 0 {
+                self.orders
+                    .recv()
+                    .map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                self.orders.recv_timeout(HINTS_EVERY)
+            };
+            match order {
+                Ok(Order::Job(job)) => batch.push(job),
+                Ok(Order::Watch) => self.notice_others(),
+                Err(RecvTimeoutError::Timeout) => self.notice_others(),
+                Err(RecvTimeoutError::Disconnected) => return false,
+            }
+        }
+        while batch.len() < JOBS_MAX {
+            match self.orders.try_recv() {
+                Ok(Order::Job(job)) => batch.push(job),
+                Ok(Order::Watch) => {}
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+        true
+    }
+
+    /// Runs jobs in one transaction and answers them.
+    fn write(&mut self, batch: &mut Vec<Box<dyn Job>>) {
+        let before = self.connection.total_changes();
+        let undone = self.transact(batch).err().map(Error::from);
+        let statistics = &self.shared.statistics;
+        if undone.is_none() && self.connection.total_changes() != before {
+            statistics.commits.fetch_add(1, Ordering::Relaxed);
+            self.shared.changes.send_modify(|count| *count += 1);
+        }
+        statistics
+            .jobs
+            .fetch_add(batch.len() as u64, Ordering::Relaxed);
+        for job in batch.drain(..) {
+            job.answer(undone.clone());
+        }
+    }
+
+    fn transact(&self, batch: &mut [Box<dyn Job>]) -> Result<()> {
+        self.execute("begin immediate")?;
+        for job in batch.iter_mut() {
+            if let Err(failure) = self.apply(job.as_mut()) {
+                self.roll_back();
+                return Err(failure);
+            }
+        }
+        self.execute("commit").map_err(|failure| {
+            self.roll_back();
+            failed_commit(failure)
+        })
+    }
+
+    /// Runs one job so that it can be undone alone; an error is one of the whole transaction.
+    fn apply(&self, job: &mut dyn Job) -> Result<()> {
+        self.execute("savepoint job")?;
+        let stays = job.apply(&self.connection);
+        if self.connection.is_autocommit() {
+            let cause = "the disk is full, or cannot be read or written";
+            return Err(Failure::TransactionGone(cause.to_owned()));
+        }
+        if !stays {
+            self.execute("rollback to job")?;
+        }
+        self.execute("release job")
+    }
+
+    fn execute(&self, statement: &str) -> Result<()> {
+        self.connection.prepare_cached(statement)?.execute([])?;
+        Ok(())
+    }
+
+    fn roll_back(&self) {
+        if !self.connection.is_autocommit()
+            && let Err(cause) = self.connection.execute_batch("rollback")
+        {
+            tracing::warn!(%cause, "a transaction could not be rolled back");
+        }
+    }
+
+    /// Tells whether other processes have workers here.
+    fn has_neighbours(&mut self) -> bool {
+        if self
+            .neighbours_seen
+            .is_none_or(|at| at.elapsed() >= NEIGHBOURS_EVERY)
+        {
+            self.neighbours_seen = Some(Instant::now());
+            let all = self
+                .connection
+                .prepare_cached("select id from worker")
+                .and_then(|mut statement| {
+                    let rows = statement.query_map([], crate::row::worker_id)?;
+                    rows.collect::<rusqlite::Result<Vec<_>>>()
+                });
+            self.neighbours = match all {
+                Ok(all) => all
+                    .into_iter()
+                    .any(|worker| !self.shared.locks.is_held(worker)),
+                Err(_) => true,
+            };
+        }
+        self.neighbours
+    }
+
+    /// Gives a hint when another process has changed the database.
+    fn notice_others(&mut self) {
+        let version = self
+            .connection
+            .prepare_cached("pragma data_version")
+            .and_then(|mut statement| statement.query_row([], |row| row.get(0)));
+        match version {
+            Ok(version) if self.data_version.replace(version) != Some(version) => {
+                self.shared.changes.send_modify(|count| *count += 1);
+            }
+            Ok(_) => {}
+            Err(cause) => tracing::debug!(%cause, "changes of other processes cannot be seen"),
+        }
+    }
+}
+
+/// Says what a failed commit means: once the log was written to, a crash may still bring it back.
+fn failed_commit(failure: Failure) -> Failure {
+    match failure {
+        Failure::Sqlite(cause) if cause.sqlite_error_code() == Some(ErrorCode::SystemIoFailure) => {
+            Failure::CommitUnclear(cause)
+        }
+        other => other,
+    }
+}
