@@ -8,8 +8,8 @@ mod outcome;
 pub use std::time::Duration;
 
 pub use futures_util::future::BoxFuture;
-pub use tokio::select as tokio_select;
 pub use inventory;
+pub use tokio::select as tokio_select;
 
 pub use crate::call::Call;
 pub use crate::context::{Context, TaskContext};

@@ -33,7 +33,11 @@ pub(crate) async fn open(url: &str) -> Result<Arc<dyn Backend>> {
             available()
         )));
     };
-    let scheme = if scheme == "postgresql" { "postgres" } else { scheme };
+    let scheme = if scheme == "postgresql" {
+        "postgres"
+    } else {
+        scheme
+    };
     let connector = inventory::iter::<Connector>
         .into_iter()
         .find(|connector| connector.scheme == scheme);

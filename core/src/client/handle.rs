@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::backend::{
-    Arrival, ArrivalBody, ArrivalKind, ArriveRequest, Arrived, HintStream, HistoryRequest, PAGE_MAX,
-    RunRecord, RunState,
+    Arrival, ArrivalBody, ArrivalKind, ArriveRequest, Arrived, HintStream, HistoryRequest,
+    PAGE_MAX, RunRecord, RunState,
 };
 use crate::client::{Client, end_error};
 use crate::clock::Timestamp;
@@ -355,7 +355,10 @@ impl<R> Handle<R> {
     fn full(&self, limit: u64) -> Error {
         Error::new(
             ErrorKind::LimitExceeded,
-            format!("run `{}` has {limit} unread arrivals, which is the limit", self.id),
+            format!(
+                "run `{}` has {limit} unread arrivals, which is the limit",
+                self.id
+            ),
         )
     }
 }

@@ -129,7 +129,8 @@ impl Client {
 
     pub(crate) async fn start_run<R>(&self, new: NewRun) -> Result<Handle<R>> {
         let id = new.id.clone();
-        let id = id.unwrap_or_else(|| WorkflowId::from_stored(self.inner.environment.uuid().to_string()));
+        let id = id
+            .unwrap_or_else(|| WorkflowId::from_stored(self.inner.environment.uuid().to_string()));
         let (run, first) = self.prepare(&id, &new)?;
         let handle = Handle::new(self.clone(), id, Some(new.workflow_type.clone()));
         match self.send_start(run.clone(), first).await? {
@@ -307,7 +308,11 @@ fn check_tags(tags: &[(String, String)], limits: &Limits) -> Result<()> {
     if tags.len() > limits.tags_max {
         return Err(Error::new(
             ErrorKind::LimitExceeded,
-            format!("{} tags were given; the limit is {}", tags.len(), limits.tags_max),
+            format!(
+                "{} tags were given; the limit is {}",
+                tags.len(),
+                limits.tags_max
+            ),
         ));
     }
     for (key, value) in tags {

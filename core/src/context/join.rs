@@ -80,7 +80,12 @@ impl<T, F: Future<Output = Result<T>>> Future for TryJoinAll<F> {
                 None => Poll::Pending,
             };
         }
-        Poll::Ready(branches.into_iter().filter_map(Branch::into_output).collect())
+        Poll::Ready(
+            branches
+                .into_iter()
+                .filter_map(Branch::into_output)
+                .collect(),
+        )
     }
 }
 
@@ -132,7 +137,8 @@ impl<F: Future> Branches<F> {
                 position,
                 woken: Arc::clone(&self.woken),
             }));
-            if let Poll::Ready(output) = future.as_mut().poll(&mut PollContext::from_waker(&waker)) {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut PollContext::from_waker(&waker))
+            {
                 self.open -= 1;
                 let stops = stop(&output);
                 *slot = Branch::Done(output);
@@ -174,7 +180,11 @@ impl Woken {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(position);
-        let parent = self.parent.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let parent = self
+            .parent
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         if let Some(parent) = parent {
             parent.wake();
         }

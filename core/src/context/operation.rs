@@ -53,10 +53,7 @@ impl Operation {
         ask: impl FnOnce(crate::clock::Timestamp, &OperationKey) -> Option<Command>,
     ) -> Poll<Resolution> {
         let key = &self.key;
-        match self
-            .machine
-            .poll(key, context.waker(), |now| ask(now, key))
-        {
+        match self.machine.poll(key, context.waker(), |now| ask(now, key)) {
             Some(resolution) => {
                 self.finished = true;
                 Poll::Ready(resolution)
@@ -176,9 +173,8 @@ impl<R> Run<R> {
             Ok(id) => id.clone(),
             Err(_) => machine.identity.workflow_id.clone(),
         };
-        let asked = id.and_then(|id| {
-            start_subworkflow(machine, &operation.key, id, call, close_policy)
-        });
+        let asked =
+            id.and_then(|id| start_subworkflow(machine, &operation.key, id, call, close_policy));
         Self {
             result_key: Arc::clone(&operation.key.name),
             operation,

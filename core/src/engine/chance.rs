@@ -192,7 +192,10 @@ mod tests {
         for _ in 0..1_000 {
             seen[usize::try_from(rng.below(5)).unwrap()] += 1;
         }
-        assert!(seen.iter().all(|count| (120..280).contains(count)), "{seen:?}");
+        assert!(
+            seen.iter().all(|count| (120..280).contains(count)),
+            "{seen:?}"
+        );
         assert_eq!(rng.below(0), 0);
     }
 }

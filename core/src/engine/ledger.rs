@@ -143,12 +143,7 @@ impl Ledger {
         self.set_due(operation, not_before.filter(|_| is_local));
     }
 
-    fn set_local_due(
-        &mut self,
-        operation: &OperationKey,
-        task: &OpenTask,
-        due: Option<Timestamp>,
-    ) {
+    fn set_local_due(&mut self, operation: &OperationKey, task: &OpenTask, due: Option<Timestamp>) {
         if task.placement == Placement::Local {
             self.set_due(operation, due);
         }

@@ -163,7 +163,10 @@ impl Live {
         let Some(EventKind::RunStarted(started)) = events.first().map(|event| &event.kind) else {
             return Err(Refusal::Blocked(Error::new(
                 ErrorKind::Corrupt,
-                format!("history of run `{}` does not begin with its start", run.identity.workflow_id),
+                format!(
+                    "history of run `{}` does not begin with its start",
+                    run.identity.workflow_id
+                ),
             )));
         };
         let mut live = Self::new(run, started, &how);
@@ -176,13 +179,17 @@ impl Live {
         } else if run.lost >= LOST_OWNERSHIPS_MAX {
             return Err(Refusal::Blocked(Error::new(
                 ErrorKind::Bug,
-                format!("{} workers in a row died while they held this run", run.lost),
+                format!(
+                    "{} workers in a row died while they held this run",
+                    run.lost
+                ),
             )));
         }
         for event in &events {
             live.ledger.fold(event);
         }
-        let commands = replay(&mut live.execution, &events).map_err(|stuck| Refusal::Blocked(stuck.0))?;
+        let commands =
+            replay(&mut live.execution, &events).map_err(|stuck| Refusal::Blocked(stuck.0))?;
         live.execution.machine().go_live();
         let at = live.ledger.at();
         live.record_commands(at, commands);
@@ -199,7 +206,10 @@ impl Live {
     /// Takes up a run that this worker just started: nothing is read.
     pub(crate) fn begin(run: &RunRecord, first: &Event, how: TakeUp<'_>) -> Result<Self, Refusal> {
         let EventKind::RunStarted(started) = &first.kind else {
-            return Err(Refusal::Blocked(Error::new(ErrorKind::Bug, "a start is not one")));
+            return Err(Refusal::Blocked(Error::new(
+                ErrorKind::Bug,
+                "a start is not one",
+            )));
         };
         let mut live = Self::new(run, started, &how);
         live.next_turn = TurnNumber(1);
@@ -635,14 +645,14 @@ impl Live {
         let queued: Vec<_> = self
             .ledger
             .open()
-            .filter(|(_, open)| matches!(open, Open::Task(task) if task.placement == Placement::Queued))
+            .filter(
+                |(_, open)| matches!(open, Open::Task(task) if task.placement == Placement::Queued),
+            )
             .map(|(operation, _)| operation.clone())
             .collect();
         self.draft.withdraw.extend(queued);
         self.draft.start.clear();
-        self.draft
-            .stop
-            .extend(std::mem::take(&mut self.handed_out));
+        self.draft.stop.extend(std::mem::take(&mut self.handed_out));
     }
 
     fn close_subworkflows(&mut self) {

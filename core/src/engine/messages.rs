@@ -61,7 +61,9 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
         }),
         Some((&newer, _)) if newer > RECORD_FORMAT => Err(Error::new(
             ErrorKind::NewerVersion,
-            format!("a stored message has format {newer}; this version reads up to {RECORD_FORMAT}"),
+            format!(
+                "a stored message has format {newer}; this version reads up to {RECORD_FORMAT}"
+            ),
         )),
         _ => Err(Error::new(
             ErrorKind::Corrupt,

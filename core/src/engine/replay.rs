@@ -64,7 +64,9 @@ fn difference(
     commands: &[Command],
     same: usize,
 ) -> Stuck {
-    let history = recorded.get(same).map(|event| Shown(&event.kind).to_string());
+    let history = recorded
+        .get(same)
+        .map(|event| Shown(&event.kind).to_string());
     let code = commands.get(same).map(ToString::to_string);
     let message = match (&history, &code) {
         (Some(history), Some(code)) => format!(

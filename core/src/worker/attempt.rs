@@ -91,7 +91,14 @@ impl Lane {
                 _ => return,
             };
         let epoch = run.live.epoch;
-        let task = spawn_attempt(&self.shared, id.clone(), epoch, operation.clone(), attempt, body);
+        let task = spawn_attempt(
+            &self.shared,
+            id.clone(),
+            epoch,
+            operation.clone(),
+            attempt,
+            body,
+        );
         run.attempts
             .insert(operation.clone(), Attempt { task, cancelled });
     }

@@ -206,7 +206,14 @@ fn start_parts(
     ];
     hub.add(WorkerLink {
         worker: shared.worker(),
-        routes: Arc::new(shared.serves.routes.iter().cloned().collect::<BTreeSet<_>>()),
+        routes: Arc::new(
+            shared
+                .serves
+                .routes
+                .iter()
+                .cloned()
+                .collect::<BTreeSet<_>>(),
+        ),
         starts,
         lane: shared.lane.clone(),
         nudge: Arc::clone(&shared.nudge),

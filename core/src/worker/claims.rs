@@ -6,9 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::backend::{
-    AttemptReport, ClaimRequest, Error as BackendError, QueuedAttempt, Reported,
-};
+use crate::backend::{AttemptReport, ClaimRequest, Error as BackendError, QueuedAttempt, Reported};
 use crate::clock::Abort;
 use crate::context::{CancelFlag, TaskData};
 use crate::engine::messages::{self, AttemptContent, OutcomeContent};
@@ -60,9 +58,8 @@ impl Claims {
 
     /// Stops everything, as the claims are another's now.
     pub(crate) fn forget_all(&self) {
-        let running = std::mem::take(
-            &mut *self.running.lock().unwrap_or_else(PoisonError::into_inner),
-        );
+        let running =
+            std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
         for (_, task) in running.into_values() {
             if let Some(task) = task {
                 task.abort();

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{Kind, Lane as LaneId, Result as BackendResult, RunUpdate, TurnCommit, Verdict};
+use crate::backend::{
+    Kind, Lane as LaneId, Result as BackendResult, RunUpdate, TurnCommit, Verdict,
+};
 use crate::engine::live::{Draft, Input};
 use crate::history::{EventKind, StoredTurn, encode_record};
 use crate::id::{Epoch, TurnNumber, WorkflowId};
@@ -253,7 +255,8 @@ fn undo(run: &mut crate::worker::run::Run, draft: Draft) {
     for input in again.rev() {
         run.queued.push_front(input);
     }
-    run.queued.retain(|input| !matches!(input, Input::Arrival(_)));
+    run.queued
+        .retain(|input| !matches!(input, Input::Arrival(_)));
     run.seen = run.live.committed_read();
 }
 

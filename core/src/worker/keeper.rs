@@ -104,9 +104,10 @@ impl Keeper {
     fn pause(&self) -> (Duration, bool) {
         let shared = &self.shared;
         let beat = self.next_beat.saturating_sub(shared.environment.elapsed());
-        let due = self
-            .next_due
-            .map(|due| due.since(shared.backend.clock()).max(Duration::from_millis(1)));
+        let due = self.next_due.map(|due| {
+            due.since(shared.backend.clock())
+                .max(Duration::from_millis(1))
+        });
         match due {
             Some(due) if due < beat => (due, false),
             _ => (beat, true),

@@ -117,7 +117,8 @@ impl Lane {
             self.on_deadlines();
             self.read_arrivals();
             self.submit();
-            let is_done = self.runs.is_empty() && self.blocked.is_empty() && self.in_flight.is_none();
+            let is_done =
+                self.runs.is_empty() && self.blocked.is_empty() && self.in_flight.is_none();
             if self.draining && is_done {
                 return;
             }
@@ -261,7 +262,9 @@ impl Lane {
         let now = self.clock();
         match Live::take_up(&acquired, how, now, Some(undone)) {
             Ok(live) => {
-                let Some(run) = self.runs.get_mut(id) else { return };
+                let Some(run) = self.runs.get_mut(id) else {
+                    return;
+                };
                 run.replace(live, record.read, now);
                 self.touch(id);
             }
@@ -379,7 +382,11 @@ impl Lane {
 
     fn until_deadline(&self) -> Option<Duration> {
         let (deadline, _) = self.deadlines.first()?;
-        Some(deadline.saturating_sub(self.now()).max(Duration::from_micros(100)))
+        Some(
+            deadline
+                .saturating_sub(self.now())
+                .max(Duration::from_micros(100)),
+        )
     }
 
     fn on_deadlines(&mut self) {
@@ -404,7 +411,10 @@ impl Lane {
             run.held_until = None;
         } else if run.live.wake_at().is_some_and(|due| due <= clock) {
             run.live.take(Input::Due, clock);
-        } else if run.idle_since.is_some_and(|since| since + park_after <= now) {
+        } else if run
+            .idle_since
+            .is_some_and(|since| since + park_after <= now)
+        {
             run.ending.get_or_insert(Ending::Park);
         }
         self.touch(id);
@@ -522,7 +532,8 @@ impl Lane {
         self.shared.spawn("inbox reader", async move {
             let worker = shared.worker();
             if let Some(inboxes) =
-                crate::worker::ask_again(&shared, || shared.backend.inbox(worker, wanted.clone())).await
+                crate::worker::ask_again(&shared, || shared.backend.inbox(worker, wanted.clone()))
+                    .await
             {
                 drop(shared.lane.send(LaneInput::Read(inboxes)));
             }
@@ -536,15 +547,22 @@ impl Lane {
         self.shared.spawn("reloader", async move {
             let worker = shared.worker();
             if let Some(acquired) =
-                crate::worker::ask_again(&shared, || shared.backend.reload(worker, &id, epoch)).await
+                crate::worker::ask_again(&shared, || shared.backend.reload(worker, &id, epoch))
+                    .await
             {
-                drop(shared.lane.send(LaneInput::Reloaded(id.clone(), epoch, Box::new(acquired))));
+                drop(
+                    shared
+                        .lane
+                        .send(LaneInput::Reloaded(id.clone(), epoch, Box::new(acquired))),
+                );
             }
         });
     }
 }
 
-async fn answered(in_flight: &mut Option<InFlight>) -> (Vec<Submitted>, BackendResult<Vec<Verdict>>) {
+async fn answered(
+    in_flight: &mut Option<InFlight>,
+) -> (Vec<Submitted>, BackendResult<Vec<Verdict>>) {
     match in_flight {
         Some(future) => future.as_mut().await,
         None => std::future::pending().await,

@@ -175,4 +175,3 @@ impl Shared {
         self.environment.spawn(guarded)
     }
 }
-
