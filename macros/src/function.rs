@@ -127,7 +127,7 @@ impl Function {
         let (names, types): (Vec<_>, Vec<_>) = self.arguments().unzip();
         let pushes = names.iter().enumerate().map(|(position, name)| {
             let shape = shape(position);
-            quote!(let __writer = __writer.push(&#shape, &#name);)
+            quote!(let __writer = #support::ArgumentWriter::push(__writer, &#shape, &#name);)
         });
         let ok = self.ok_type();
         let call = format_ident!("call_{}", self.kind.to_string());
@@ -142,7 +142,7 @@ impl Function {
                 #definition
                 let __writer = #support::ArgumentWriter::new(&__LONGHAUL_PARAMETERS);
                 #(#pushes)*
-                __writer.#call(&__LONGHAUL_DEFINITION)
+                #support::ArgumentWriter::#call(__writer, &__LONGHAUL_DEFINITION)
             }
         }
     }
@@ -164,7 +164,7 @@ impl Function {
                 }
                 Parameter::Argument(..) => {
                     let shape = shapes.next();
-                    quote!(let #variable = __reader.read(&#shape)?;)
+                    quote!(let #variable = #support::ArgumentReader::read(&mut __reader, &#shape)?;)
                 }
             }
         }).collect();
@@ -180,7 +180,7 @@ impl Function {
         quote! {
             #reader = #support::ArgumentReader::open(&__LONGHAUL_PARAMETERS, &__stored)?;
             #(#variables)*
-            __reader.close()?;
+            #support::ArgumentReader::close(__reader)?;
             #outcome
         }
     }
@@ -198,7 +198,7 @@ impl Function {
                 {
                     #[allow(unused_imports, reason = "a `Result` does not use it")]
                     use #support::FoundValue as _;
-                    let __found = #support::ReturnProbe::<#ty>::new().found();
+                    let __found = #support::ReturnProbe::<#ty>::new().longhaul_found();
                     #support::require_plain(&__found);
                 }
                 #support::encode_output(&__returned)
@@ -210,7 +210,7 @@ impl Function {
                     ::core::result::Result::Err(__error) => {
                         #[allow(unused_imports, reason = "one of them is used")]
                         use #support::{ChooseConvert as _, ChooseDescribe as _, ChooseTyped as _};
-                        let __conversion = (&&&#support::ErrorProbe::of(&__error)).choose();
+                        let __conversion = (&&&#support::ErrorProbe::of(&__error)).longhaul_choose();
                         ::core::result::Result::Err(__conversion.convert(__error))
                     }
                 }

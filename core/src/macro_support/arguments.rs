@@ -157,24 +157,35 @@ impl<'a> ArgumentReader<'a> {
     }
 
     fn read_next<T: DeserializeOwned>(&mut self) -> Result<T> {
-        let count = self.position;
-        if self.rest.trim_ascii_start().starts_with(b"]") {
-            return Err(self.parameters.wrong(&format!("only {count} were given")));
-        }
-        let mut values = serde_json::Deserializer::from_slice(self.rest).into_iter::<T>();
+        let item = self.next_item()?;
+        let mut values = serde_json::Deserializer::from_slice(item).into_iter::<T>();
         let value = values
             .next()
-            .ok_or_else(|| self.parameters.wrong("the list of arguments breaks off"))?
+            .ok_or_else(|| self.damaged())?
             .map_err(|cause| {
                 let name = self.parameters.name(self.position);
                 let what = format!("what was given for `{name}` cannot be read");
                 self.parameters.wrong(&what).caused_by(cause)
             })?;
-        let read = values.byte_offset();
-        let rest = self.rest.get(read..).unwrap_or_default().trim_ascii_start();
-        self.rest = rest.strip_prefix(b",").unwrap_or(rest);
+        self.rest = item.get(values.byte_offset()..).unwrap_or_default();
         self.position += 1;
         Ok(value)
+    }
+
+    fn next_item(&self) -> Result<&'a [u8]> {
+        let rest = self.rest.trim_ascii_start();
+        let count = self.position;
+        if rest.starts_with(b"]") {
+            return Err(self.parameters.wrong(&format!("only {count} were given")));
+        }
+        if count == 0 {
+            return Ok(rest);
+        }
+        rest.strip_prefix(b",").ok_or_else(|| self.damaged())
+    }
+
+    fn damaged(&self) -> Error {
+        self.parameters.wrong("the stored list is damaged")
     }
 
     /// Checks that nothing is left.
@@ -241,6 +252,29 @@ mod tests {
         assert_eq!(read(r#" [ "x" , 7 ] "#).unwrap(), ("x".to_owned(), 7));
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_arguments_are_read_as_they_were_written(
+            text: String,
+            numbers: Vec<Option<i64>>,
+            pair: (bool, char),
+        ) {
+            let written = ArgumentWriter::new(&SHARED)
+                .push(&Shape::of(), &text)
+                .push(&Shape::of(), &numbers)
+                .push(&Shape::of(), &pair);
+            let stored = written.finish().unwrap();
+            let expected = serde_json::to_vec(&(&text, &numbers, &pair)).unwrap();
+            assert_eq!(stored.as_bytes(), expected);
+
+            let mut arguments = ArgumentReader::open(&SHARED, &stored).unwrap();
+            assert_eq!(arguments.read::<String>(&Shape::of()).unwrap(), text);
+            assert_eq!(arguments.read::<Vec<Option<i64>>>(&Shape::of()).unwrap(), numbers);
+            assert_eq!(arguments.read::<(bool, char)>(&Shape::of()).unwrap(), pair);
+            arguments.close().unwrap();
+        }
+    }
+
     #[test]
     fn no_arguments_are_an_empty_array() {
         let written = ArgumentWriter::new(&SHARED).finish().unwrap();
@@ -261,7 +295,10 @@ mod tests {
                 "what was given for `count: u32` cannot be read",
             ),
             (r#"{"order":"x"}"#, "not a list"),
-            (r#"["x""#, "breaks off"),
+            (r#"["x""#, "damaged"),
+            (r#"["x" 1]"#, "damaged"),
+            (r#"["x",]"#, "cannot be read"),
+            (r#"["x",1,]"#, "more than 2"),
             ("", "not a list"),
         ] {
             let error = read(stored).unwrap_err();

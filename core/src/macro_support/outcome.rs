@@ -79,7 +79,7 @@ impl<T> ReturnProbe<T> {
 impl<T, E> ReturnProbe<std::result::Result<T, E>> {
     /// Wins over the trait's method, as it belongs to the type.
     #[must_use]
-    pub const fn found(&self) -> IsResult {
+    pub const fn longhaul_found(&self) -> IsResult {
         IsResult
     }
 }
@@ -87,7 +87,7 @@ impl<T, E> ReturnProbe<std::result::Result<T, E>> {
 /// Answers for all other types.
 pub trait FoundValue {
     /// Says that the type is no `Result`.
-    fn found(&self) -> IsValue {
+    fn longhaul_found(&self) -> IsValue {
         IsValue
     }
 }
@@ -134,7 +134,7 @@ pub struct Describe;
 /// Is the first choice: errors that serde can store.
 pub trait ChooseTyped {
     /// Chooses.
-    fn choose(&self) -> KeepTyped {
+    fn longhaul_choose(&self) -> KeepTyped {
         KeepTyped
     }
 }
@@ -142,7 +142,7 @@ pub trait ChooseTyped {
 /// Is the second choice: errors that [`Error`] is made from.
 pub trait ChooseConvert {
     /// Chooses.
-    fn choose(&self) -> Convert {
+    fn longhaul_choose(&self) -> Convert {
         Convert
     }
 }
@@ -150,7 +150,7 @@ pub trait ChooseConvert {
 /// Is the last choice: what a boxed error is made from, such as `anyhow::Error` or a message.
 pub trait ChooseDescribe {
     /// Chooses.
-    fn choose(&self) -> Describe {
+    fn longhaul_choose(&self) -> Describe {
         Describe
     }
 }
@@ -212,7 +212,7 @@ mod tests {
     macro_rules! converted {
         ($error:expr) => {{
             let error = $error;
-            (&&&ErrorProbe::of(&error)).choose().convert(error)
+            (&&&ErrorProbe::of(&error)).longhaul_choose().convert(error)
         }};
     }
 
