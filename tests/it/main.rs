@@ -7,4 +7,11 @@
     reason = "tests may panic"
 )]
 
+#[macro_use]
+mod world;
+
 mod basic_workflow;
+mod control_flow;
+mod error_recovery;
+mod nested_workflow;
+mod state_persistence;

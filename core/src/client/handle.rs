@@ -14,7 +14,7 @@ use crate::backend::{
 };
 use crate::client::{Client, end_error};
 use crate::clock::Timestamp;
-use crate::context::{Data, Signal};
+use crate::context::{Data, IntoValue, Signal};
 use crate::engine::live::route_of;
 use crate::engine::machine::check_payload;
 use crate::error::{Error, ErrorKind, Result};
@@ -180,9 +180,13 @@ impl<R> Handle<R> {
     ///
     /// # Cancel safety
     /// A dropped call has sent the signal or not.
-    pub async fn signal<T: Serialize>(&self, signal: Signal<T>, value: impl Into<T>) -> Result<()> {
+    pub async fn signal<T: Serialize>(
+        &self,
+        signal: Signal<T>,
+        value: impl IntoValue<T>,
+    ) -> Result<()> {
         let name = SignalName::new(signal.name())?;
-        let payload = Payload::encode(&value.into())?;
+        let payload = Payload::encode(&value.into_value())?;
         self.send_signal(&name, payload).await
     }
 

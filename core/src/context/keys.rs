@@ -60,3 +60,21 @@ typed_name!(
     /// Names a value of type `T` in the workflow data of a run.
     Data
 );
+
+/// Is what may be given for a value of type `T`: a `T`, or text for a `String`.
+pub trait IntoValue<T> {
+    /// Makes the value.
+    fn into_value(self) -> T;
+}
+
+impl<T> IntoValue<T> for T {
+    fn into_value(self) -> T {
+        self
+    }
+}
+
+impl IntoValue<String> for &str {
+    fn into_value(self) -> String {
+        self.to_owned()
+    }
+}

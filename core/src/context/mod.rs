@@ -18,7 +18,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use self::join::{JoinAll, TryJoinAll, join_all};
-pub use self::keys::{Data, Signal};
+pub use self::keys::{Data, IntoValue, Signal};
 pub use self::operation::{Run, Start, Subworkflow};
 pub use self::step::Step;
 pub use self::task::TaskContext;
@@ -153,8 +153,8 @@ impl Context {
     /// Sets a value of the workflow data.
     ///
     /// A value that has no JSON form, or is too large, fails the run with a typed error.
-    pub fn set<T: Serialize>(&self, key: Data<T>, value: impl Into<T>) {
-        let stored = Payload::encode(&value.into())
+    pub fn set<T: Serialize>(&self, key: Data<T>, value: impl IntoValue<T>) {
+        let stored = Payload::encode(&value.into_value())
             .and_then(|value| self.machine.seal(value, "data", key.name()))
             .and_then(|value| Ok((DataKey::new(key.name())?, value)));
         match stored {

@@ -419,6 +419,9 @@ impl Live {
                 }
             }
             ArrivalKind::AttemptLost => self.take_lost(&name, &content, now),
+            ArrivalKind::SubworkflowClosed if content.is_empty() => {
+                self.take_refused_subworkflow(&name, now);
+            }
             ArrivalKind::SubworkflowClosed => {
                 let closed: ClosedContent = messages::decode(&content)?;
                 let is_open = self.ledger.get(&closed.operation).is_some();
@@ -441,13 +444,9 @@ impl Live {
         let Ok(attempt) = <[u8; 4]>::try_from(content).map(u32::from_be_bytes) else {
             return;
         };
-        let operation = self
-            .ledger
-            .open()
-            .map(|(operation, _)| operation)
-            .find(|operation| operation.to_string() == name)
-            .cloned();
-        let Some(operation) = operation else { return };
+        let Some(operation) = self.open_operation(name) else {
+            return;
+        };
         if self.attempt_of(&operation) != Some(attempt) {
             return;
         }
@@ -462,6 +461,29 @@ impl Live {
             Ok(()) => self.place(&operation),
             Err(Refusal::Blocked(error)) => self.stuck = Some(Stuck(error)),
         }
+    }
+
+    fn take_refused_subworkflow(&mut self, name: &str, now: Timestamp) {
+        let Some(operation) = self.open_operation(name) else {
+            return;
+        };
+        let Some(Open::Subworkflow(child, _)) = self.ledger.get(&operation) else {
+            return;
+        };
+        let error = Error::new(
+            ErrorKind::AlreadyExists,
+            format!("subworkflow `{child}` was not started: another run has this id"),
+        );
+        let outcome = Err(error);
+        self.deliver(now, EventKind::SubworkflowClosed { operation, outcome });
+    }
+
+    fn open_operation(&self, name: &str) -> Option<OperationKey> {
+        self.ledger
+            .open()
+            .map(|(operation, _)| operation)
+            .find(|operation| operation.to_string() == name)
+            .cloned()
     }
 
     fn take_control(&mut self, control: ControlContent, now: Timestamp) {

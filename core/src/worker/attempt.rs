@@ -50,7 +50,18 @@ impl Lane {
         }
     }
 
-    /// Starts the first task of a new run before its turn is written.
+    /// Starts attempts that no turn need record first, such as one whose time has come after a recorded failure.
+    pub(crate) fn start_recorded_attempts(&mut self, id: &WorkflowId) {
+        let is_recorded = self.runs.get(id).is_some_and(|run| {
+            let draft = run.live.draft();
+            !run.is_waiting() && draft.is_empty() && !draft.start.is_empty()
+        });
+        if is_recorded && !self.draining {
+            self.start_attempts_early(id);
+        }
+    }
+
+    /// Starts what the draft would start after its commit.
     pub(crate) fn start_attempts_early(&mut self, id: &WorkflowId) {
         let Some(run) = self.runs.get_mut(id) else {
             return;

@@ -335,8 +335,9 @@ impl Lane {
         self.touch(id);
     }
 
-    /// Notes that a run changed: it may have a turn to commit, and another deadline.
+    /// Notes that a run changed: it may have a turn to commit, attempts to start, and another deadline.
     pub(crate) fn touch(&mut self, id: &WorkflowId) {
+        self.start_recorded_attempts(id);
         let (now, clock) = (self.now(), self.clock());
         let draining = self.draining;
         let park_after = self.shared.options.park_after;
