@@ -12,6 +12,8 @@ mod world;
 
 mod basic_workflow;
 mod control_flow;
+mod cost;
 mod error_recovery;
 mod nested_workflow;
+mod parking;
 mod state_persistence;

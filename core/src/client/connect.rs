@@ -7,12 +7,15 @@ use crate::backend::Backend;
 use crate::clock::BoxFuture;
 use crate::error::{Error, ErrorKind, Result};
 
+/// Is a store that is being opened.
+pub type Opening = BoxFuture<'static, Result<Arc<dyn Backend>>>;
+
 /// Opens the stores of one URL scheme; the facade submits one for each compiled-in backend.
 pub struct Connector {
     /// The scheme, such as `sqlite`.
     pub scheme: &'static str,
     /// Opens the store.
-    pub open: fn(String) -> BoxFuture<'static, Result<Arc<dyn Backend>>>,
+    pub open: fn(String) -> Opening,
 }
 
 impl fmt::Debug for Connector {

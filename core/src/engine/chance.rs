@@ -121,7 +121,6 @@ macro_rules! random_integer {
         impl Random for $integer {
             #[expect(
                 clippy::cast_possible_truncation,
-                clippy::allow_attributes_without_reason,
                 reason = "the low bits are as random as the high ones"
             )]
             fn from_bits(bits: u64) -> Self {

@@ -154,7 +154,7 @@ impl Live {
     /// writes so far and the attempts that still run).
     pub(crate) fn take_up(
         acquired: &AcquiredRun,
-        how: TakeUp<'_>,
+        how: &TakeUp<'_>,
         now: Timestamp,
         undone: Option<(u64, BTreeSet<OperationKey>)>,
     ) -> Result<Self, Refusal> {
@@ -169,7 +169,7 @@ impl Live {
                 ),
             )));
         };
-        let mut live = Self::new(run, started, &how);
+        let mut live = Self::new(run, started, how);
         live.next_turn = TurnNumber(acquired.turns.len() as u64);
         live.next_event = EventNumber(events.len() as u64);
         let is_undone = undone.is_some();
@@ -204,14 +204,14 @@ impl Live {
     }
 
     /// Takes up a run that this worker just started: nothing is read.
-    pub(crate) fn begin(run: &RunRecord, first: &Event, how: TakeUp<'_>) -> Result<Self, Refusal> {
+    pub(crate) fn begin(run: &RunRecord, first: &Event, how: &TakeUp<'_>) -> Result<Self, Refusal> {
         let EventKind::RunStarted(started) = &first.kind else {
             return Err(Refusal::Blocked(Error::new(
                 ErrorKind::Bug,
                 "a start is not one",
             )));
         };
-        let mut live = Self::new(run, started, &how);
+        let mut live = Self::new(run, started, how);
         live.next_turn = TurnNumber(1);
         live.next_event = EventNumber(1);
         live.ledger.fold(first);

@@ -186,7 +186,7 @@ impl Lane {
             program: &program,
             foreign: self.foreign_wake(&id, record.epoch),
         };
-        match Live::begin(record, first, how) {
+        match Live::begin(record, first, &how) {
             Ok(live) => {
                 let mut run = Run::new(live, record.read);
                 if run.live.draft().only_schedules_one_local_task() && !self.draining {
@@ -216,7 +216,7 @@ impl Lane {
             program: &program,
             foreign: self.foreign_wake(&id, record.epoch),
         };
-        match Live::take_up(acquired, how, self.clock(), None) {
+        match Live::take_up(acquired, &how, self.clock(), None) {
             Ok(live) => {
                 tracing::debug!(run = %id, epoch = %record.epoch, "run taken up");
                 self.runs.insert(id.clone(), Run::new(live, record.read));
@@ -260,7 +260,7 @@ impl Lane {
             foreign,
         };
         let now = self.clock();
-        match Live::take_up(&acquired, how, now, Some(undone)) {
+        match Live::take_up(&acquired, &how, now, Some(undone)) {
             Ok(live) => {
                 let Some(run) = self.runs.get_mut(id) else {
                     return;
