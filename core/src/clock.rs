@@ -110,35 +110,50 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// Tells what time it is for an embedded backend: this machine's clock, or one that a test moves by hand.
+/// Tells what time it is for an embedded backend: this machine's clock, or one that a test controls.
 #[derive(Debug, Clone, Default)]
-pub struct BackendClock(Option<Arc<AtomicI64>>);
+pub struct BackendClock(Source);
+
+#[derive(Debug, Clone, Default)]
+enum Source {
+    #[default]
+    Machine,
+    Manual(Arc<AtomicI64>),
+    Runtime(Timestamp, tokio::time::Instant),
+}
 
 impl BackendClock {
     /// Makes a clock that follows this machine's.
     #[must_use]
     pub const fn machine() -> Self {
-        Self(None)
+        Self(Source::Machine)
     }
 
     /// Makes a clock that stands at `start` until [`BackendClock::advance`] moves it; clones move together.
     #[must_use]
     pub fn manual(start: Timestamp) -> Self {
-        Self(Some(Arc::new(AtomicI64::new(start.as_micros()))))
+        Self(Source::Manual(Arc::new(AtomicI64::new(start.as_micros()))))
+    }
+
+    /// Makes a clock that shows `start` now and follows the clock of the tokio runtime, paused or not.
+    #[must_use]
+    pub fn of_the_runtime(start: Timestamp) -> Self {
+        Self(Source::Runtime(start, tokio::time::Instant::now()))
     }
 
     /// Returns the time.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            Some(manual) => Timestamp(manual.load(Ordering::SeqCst)),
-            None => Timestamp::of_this_machine(),
+            Source::Machine => Timestamp::of_this_machine(),
+            Source::Manual(micros) => Timestamp(micros.load(Ordering::SeqCst)),
+            Source::Runtime(start, since) => start.after(since.elapsed()),
         }
     }
 
-    /// Moves a manual clock forward; does nothing to the machine's.
+    /// Moves a manual clock forward; does nothing to another.
     pub fn advance(&self, duration: Duration) {
-        if let Some(manual) = &self.0 {
+        if let Source::Manual(manual) = &self.0 {
             let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
             manual.fetch_add(micros, Ordering::SeqCst);
         }

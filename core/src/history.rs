@@ -121,6 +121,8 @@ pub struct RunStarted {
     pub seed: [u8; 32],
     /// The segment and event that this one goes on from.
     pub continued_from: Option<(Segment, EventNumber)>,
+    /// The segment of the parent that started the run; the first for a run without parent.
+    pub parent_segment: Segment,
 }
 
 impl RunStarted {
@@ -140,6 +142,7 @@ impl RunStarted {
             task: None,
             seed,
             continued_from: None,
+            parent_segment: Segment::FIRST,
         }
     }
 }
@@ -243,6 +246,11 @@ pub enum EventKind {
         /// When the backend accepted it.
         accepted_at: Timestamp,
     },
+    /// A wait took the oldest signal of its name.
+    SignalTaken {
+        /// The operation.
+        operation: OperationKey,
+    },
     /// The workflow started a subworkflow.
     SubworkflowStarted {
         /// The operation.
@@ -317,6 +325,7 @@ impl EventKind {
                 | Self::StepStarted { .. }
                 | Self::TimerStarted { .. }
                 | Self::SignalAwaited { .. }
+                | Self::SignalTaken { .. }
                 | Self::SubworkflowStarted { .. }
                 | Self::OperationCancelled { .. }
                 | Self::DataSet { .. }
@@ -352,6 +361,7 @@ impl EventKind {
             | Self::TimerStarted { operation, .. }
             | Self::TimerFired { operation }
             | Self::SignalAwaited { operation, .. }
+            | Self::SignalTaken { operation }
             | Self::SubworkflowStarted { operation, .. }
             | Self::SubworkflowClosed { operation, .. }
             | Self::OperationCancelled { operation }

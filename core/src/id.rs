@@ -14,7 +14,8 @@ use crate::error::{Error, ErrorKind, Result};
 /// Is the largest number of characters in a name.
 pub const NAME_CHARACTERS_MAX: usize = 255;
 
-fn check_name(what: &str, text: &str) -> Result<()> {
+/// Checks a text that names something.
+pub(crate) fn check_name(what: &str, text: &str) -> Result<()> {
     let invalid = |why: &str| {
         let shown: String = text.chars().take(40).flat_map(char::escape_debug).collect();
         Err(Error::new(

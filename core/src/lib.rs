@@ -14,16 +14,26 @@
 
 pub mod backend;
 pub mod call;
+pub mod client;
 pub mod clock;
+mod command;
 pub mod context;
+mod engine;
 pub mod error;
 pub mod history;
+mod hub;
 pub mod id;
 pub mod identity;
+#[doc(hidden)]
+pub mod macro_support;
 pub mod options;
 pub mod payload;
 pub mod registry;
 pub mod retry;
 pub mod status;
+pub mod worker;
+
+#[doc(hidden)]
+pub use macro_support as __private;
 
 pub use error::{Error, ErrorKind, Result};

@@ -140,6 +140,12 @@ impl CodecChain {
         self.0.push(codec);
     }
 
+    /// Tells whether payloads pass unchanged.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Encodes for storing.
     ///
     /// # Errors

@@ -101,6 +101,37 @@ pub fn parse_duration(text: &str) -> Result<Duration> {
         .ok_or_else(wrong)
 }
 
+macro_rules! duration_of {
+    ($(#[$doc:meta])* $name:ident, $millis:literal) => {
+        $(#[$doc])*
+        #[must_use]
+        pub const fn $name(count: u64) -> Duration {
+            Duration::from_millis(count.saturating_mul($millis))
+        }
+    };
+}
+
+duration_of!(
+    /// Returns a duration of `count` days of 24 hours.
+    days, 86_400_000
+);
+duration_of!(
+    /// Returns a duration of `count` hours.
+    hours, 3_600_000
+);
+duration_of!(
+    /// Returns a duration of `count` minutes.
+    minutes, 60_000
+);
+duration_of!(
+    /// Returns a duration of `count` seconds.
+    seconds, 1_000
+);
+duration_of!(
+    /// Returns a duration of `count` milliseconds.
+    millis, 1
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,6 +168,15 @@ mod tests {
         );
         let hinted = Error::retry_after(Error::failed("x"), Duration::from_secs(90));
         assert_eq!(policy.next_delay(1, &hinted), Some(Duration::from_secs(90)));
+    }
+
+    #[test]
+    fn durations_are_written_as_words() {
+        assert_eq!(days(2), hours(48));
+        assert_eq!(hours(1), minutes(60));
+        assert_eq!(minutes(1), seconds(60));
+        assert_eq!(seconds(1), millis(1_000));
+        assert!(days(u64::MAX) >= days(1));
     }
 
     #[test]

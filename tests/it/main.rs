@@ -1,1 +1,19 @@
-//! End-to-end tests.
+//! End-to-end tests: the public surface over every backend.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "tests may panic"
+)]
+
+#[macro_use]
+mod world;
+
+mod basic_workflow;
+mod control_flow;
+mod cost;
+mod error_recovery;
+mod nested_workflow;
+mod parking;
+mod state_persistence;

@@ -50,7 +50,7 @@ pub trait Events: Send + Sync {
 
 /// Yields hints that something in the store changed, from this process or another. Hints may be merged, late or lost.
 #[async_trait]
-pub trait HintStream: Send {
+pub trait HintStream: Send + Sync {
     /// Waits for the next hint.
     ///
     /// # Cancel safety

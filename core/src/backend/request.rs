@@ -343,7 +343,7 @@ pub enum ArrivalKind {
     /// The worker of an attempt in a task queue died; made by the backend, `content` is the attempt in four
     /// big-endian bytes.
     AttemptLost,
-    /// How a subworkflow ended, or that it was refused.
+    /// How a subworkflow ended. Without content: made by the backend, as the subworkflow's id belongs to another run.
     SubworkflowClosed,
     /// A request to cancel, pause and the like.
     Control,

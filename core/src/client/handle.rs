@@ -1,0 +1,429 @@
+//! One run as seen from outside.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::backend::{
+    Arrival, ArrivalBody, ArrivalKind, ArriveRequest, Arrived, HintStream, HistoryRequest,
+    PAGE_MAX, RunRecord, RunState,
+};
+use crate::client::{Client, end_error};
+use crate::clock::Timestamp;
+use crate::context::{Data, IntoValue, Signal};
+use crate::engine::live::route_of;
+use crate::engine::machine::check_payload;
+use crate::error::{Error, ErrorKind, Result};
+use crate::history::{Event, EventKind, Outcome, decode_record};
+use crate::hub::EndCell;
+use crate::id::{
+    DataKey, EventNumber, Segment, SignalName, TurnNumber, WorkflowId, WorkflowType, WriteId,
+};
+use crate::identity::{RunKind, WorkflowIdentity};
+use crate::payload::{Binding, Payload};
+use crate::status::Status;
+
+/// Is how often a waiting client looks when nothing hints that it should.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Is the shortest time between two looks that hints ask for.
+const HINTS_COALESCED: Duration = Duration::from_millis(10);
+
+/// Reaches one run. Cheap to clone.
+pub struct Handle<R> {
+    client: Client,
+    id: WorkflowId,
+    workflow_type: Option<WorkflowType>,
+    end: Arc<EndCell>,
+    result: PhantomData<fn() -> R>,
+}
+
+impl<R> Clone for Handle<R> {
+    fn clone(&self) -> Self {
+        Self {
+            client: self.client.clone(),
+            id: self.id.clone(),
+            workflow_type: self.workflow_type.clone(),
+            end: Arc::clone(&self.end),
+            result: PhantomData,
+        }
+    }
+}
+
+impl<R> fmt::Debug for Handle<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handle({:?})", self.id)
+    }
+}
+
+impl<R> Drop for Handle<R> {
+    fn drop(&mut self) {
+        if Arc::strong_count(&self.end) == 1 {
+            self.end = Arc::new(EndCell::new(None));
+            self.client.hub().unwatch(&self.id);
+        }
+    }
+}
+
+impl<R> Handle<R> {
+    pub(crate) fn new(client: Client, id: WorkflowId, workflow_type: Option<WorkflowType>) -> Self {
+        Self {
+            end: client.hub().watch(&id),
+            client,
+            id,
+            workflow_type,
+            result: PhantomData,
+        }
+    }
+
+    /// Returns the run's id.
+    #[must_use]
+    pub fn id(&self) -> &WorkflowId {
+        &self.id
+    }
+
+    /// Waits until the run has ended and returns its result. A blocked or paused run is waited for.
+    ///
+    /// # Errors
+    /// The error the run failed with; `Cancelled` or `Terminated`; `NotFound` when there is no such run; `InvalidInput`
+    /// when the result is not an `R`.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when it is dropped.
+    pub async fn result(&self) -> Result<R>
+    where
+        R: DeserializeOwned,
+    {
+        let payload = self.outcome().await??;
+        let name = match &self.workflow_type {
+            Some(name) => name.clone(),
+            None if self.client.settings().codecs.is_empty() => WorkflowType::from_stored("?"),
+            None => self.record().await?.identity.workflow_type,
+        };
+        let binding = Binding {
+            run: &self.id,
+            kind: "result",
+            key: name.as_str(),
+        };
+        let payload = self.client.settings().codecs.decode(payload, &binding)?;
+        payload.decode()
+    }
+
+    async fn outcome(&self) -> Result<Outcome> {
+        let mut end = self.end.subscribe();
+        let is_ours = self.is_executed_here();
+        if let Some(outcome) = end.borrow_and_update().clone() {
+            return Ok(outcome);
+        }
+        let mut hints = (!is_ours).then(|| self.client.backend().hints());
+        let mut looks = if is_ours { None } else { self.look().await? };
+        loop {
+            if let Some(outcome) = looks {
+                return Ok(outcome);
+            }
+            let environment = self.client.environment();
+            tokio::select! {
+                biased;
+                changed = end.changed() => {
+                    let ended = end.borrow_and_update().clone();
+                    if let (Ok(()), Some(outcome)) = (changed, ended) {
+                        return Ok(outcome);
+                    }
+                }
+                () = next_hint(&mut hints) => environment.sleep(HINTS_COALESCED).await,
+                () = environment.sleep(LOOK) => {}
+            }
+            looks = self.look().await?;
+        }
+    }
+
+    /// Tells whether a worker of this process executes such runs, so that it tells of their end.
+    fn is_executed_here(&self) -> bool {
+        self.workflow_type.as_ref().is_some_and(|name| {
+            [RunKind::Workflow, RunKind::Task].iter().any(|kind| {
+                let route = route_of(*kind, name.as_str());
+                self.client.hub().worker_for(&route).is_some()
+            })
+        })
+    }
+
+    async fn look(&self) -> Result<Option<Outcome>> {
+        let backend = self.client.backend();
+        let states = backend.states(std::slice::from_ref(&self.id)).await?;
+        match states.into_iter().next().flatten() {
+            Some(state) => self.ended(&state),
+            None => Err(self.unknown()),
+        }
+    }
+
+    fn ended(&self, state: &RunState) -> Result<Option<Outcome>> {
+        if !state.status.is_terminal() {
+            return Ok(None);
+        }
+        let record = state.last_turn.as_ref().map(|turn| turn.record.as_slice());
+        let events = decode_record(record.unwrap_or_default())?;
+        Ok(events.last().map(|event| match &event.kind {
+            EventKind::RunCompleted { result } => Ok(result.clone()),
+            other => Err(end_error(&self.id, other)),
+        }))
+    }
+
+    /// Sends a signal; it is durable when this returns, and delivered even if the run does not wait for it yet.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such run, `Finished` when it has ended, `LimitExceeded` when its inbox is full or the
+    /// value too large, `Unavailable` when the backend cannot be reached.
+    ///
+    /// # Cancel safety
+    /// A dropped call has sent the signal or not.
+    pub async fn signal<T: Serialize>(
+        &self,
+        signal: Signal<T>,
+        value: impl IntoValue<T>,
+    ) -> Result<()> {
+        let name = SignalName::new(signal.name())?;
+        let payload = Payload::encode(&value.into_value())?;
+        self.send_signal(&name, payload).await
+    }
+
+    async fn send_signal(&self, name: &SignalName, payload: Payload) -> Result<()> {
+        let settings = self.client.settings();
+        check_payload(&payload, &settings.limits, "signal", name.as_str())?;
+        let binding = Binding {
+            run: &self.id,
+            kind: "signal",
+            key: name.as_str(),
+        };
+        let payload = settings.codecs.encode(payload, &binding)?;
+        let request = ArriveRequest {
+            run: self.id.clone(),
+            write: WriteId(self.client.environment().uuid()),
+            body: ArrivalBody {
+                kind: ArrivalKind::Signal,
+                name: name.as_str().to_owned(),
+                content: payload.as_bytes().to_vec(),
+            },
+            inbox_max: settings.limits.inbox_max,
+        };
+        self.arrive(request).await
+    }
+
+    async fn arrive(&self, request: ArriveRequest) -> Result<()> {
+        let backend = self.client.backend();
+        loop {
+            let answers = self
+                .client
+                .ask(|| backend.arrive(vec![request.clone()]))
+                .await?;
+            match answers.into_iter().next() {
+                Some(Arrived::Accepted {
+                    number,
+                    owner,
+                    accepted_at,
+                }) => {
+                    let arrival = Arrival {
+                        number,
+                        accepted_at,
+                        body: request.body,
+                    };
+                    let hub = self.client.hub();
+                    hub.arrived(&self.id, owner, Some(arrival));
+                    return Ok(());
+                }
+                Some(Arrived::Sealed) => {
+                    self.client
+                        .environment()
+                        .sleep(Duration::from_millis(2))
+                        .await;
+                }
+                Some(Arrived::Full) => return Err(self.full(request.inbox_max)),
+                Some(Arrived::Finished(status)) => return Err(self.finished(status)),
+                Some(Arrived::Unknown) | None => return Err(self.unknown()),
+            }
+        }
+    }
+
+    /// Returns a value of the run's workflow data as it was last committed.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such run; `InvalidInput` when the stored value is not a `T`.
+    pub async fn get<T: DeserializeOwned>(&self, key: Data<T>) -> Result<Option<T>> {
+        let name = DataKey::new(key.name())?;
+        let Some(value) = self.client.backend().data(&self.id, &name).await? else {
+            return Ok(None);
+        };
+        let binding = Binding {
+            run: &self.id,
+            kind: "data",
+            key: key.name(),
+        };
+        let value = self.client.settings().codecs.decode(value, &binding)?;
+        value.decode().map(Some)
+    }
+
+    /// Returns where the run stands. One that is due while no worker serves its type is `Blocked`; see
+    /// [`Handle::info`] for the reason.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such run.
+    pub async fn status(&self) -> Result<Status> {
+        Ok(self.info().await?.status)
+    }
+
+    /// Returns what is known of the run.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such run.
+    pub async fn info(&self) -> Result<RunInfo> {
+        let record = self.record().await?;
+        let is_due = record.owner.is_none()
+            && matches!(record.status, Status::Pending | Status::Waiting)
+            && record
+                .wake_at
+                .is_some_and(|due| due <= self.client.backend().clock());
+        let route = record.route.clone();
+        let mut info = RunInfo::new(record);
+        if is_due && !self.is_served(&route).await? {
+            info.status = Status::Blocked;
+            info.reason = Some(format!(
+                "no live worker serves `{route}`; start one that has it registered"
+            ));
+        }
+        Ok(info)
+    }
+
+    async fn is_served(&self, route: &crate::id::Route) -> Result<bool> {
+        let backend = self.client.backend();
+        let now = backend.clock();
+        let workers = backend.workers().await?;
+        Ok(workers
+            .iter()
+            .any(|worker| worker.lease_until > now && worker.serves.routes.contains(route)))
+    }
+
+    /// Returns the history of the run's newest segment.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such run; `Corrupt` or `NewerVersion` when a record cannot be read.
+    pub async fn history(&self) -> Result<Vec<HistoryEntry>> {
+        let mut entries = Vec::new();
+        let mut from = TurnNumber(0);
+        loop {
+            let request = HistoryRequest {
+                run: self.id.clone(),
+                segment: None,
+                from,
+                limit: PAGE_MAX,
+            };
+            let page = self.client.backend().history(request).await?;
+            let is_last = page.len() < PAGE_MAX;
+            for turn in page {
+                from = turn.turn.next();
+                for event in decode_record(&turn.record)? {
+                    entries.push(HistoryEntry {
+                        number: EventNumber(entries.len() as u64),
+                        turn: turn.turn,
+                        event,
+                    });
+                }
+            }
+            if is_last {
+                return Ok(entries);
+            }
+        }
+    }
+
+    async fn record(&self) -> Result<RunRecord> {
+        let record = self.client.backend().run(&self.id).await?;
+        record.ok_or_else(|| self.unknown())
+    }
+
+    fn unknown(&self) -> Error {
+        Error::new(
+            ErrorKind::NotFound,
+            format!("there is no run `{}` in this store", self.id),
+        )
+    }
+
+    fn finished(&self, status: Status) -> Error {
+        Error::new(
+            ErrorKind::Finished,
+            format!("run `{}` is {status} and takes nothing more", self.id),
+        )
+    }
+
+    fn full(&self, limit: u64) -> Error {
+        Error::new(
+            ErrorKind::LimitExceeded,
+            format!(
+                "run `{}` has {limit} unread arrivals, which is the limit",
+                self.id
+            ),
+        )
+    }
+}
+
+async fn next_hint(hints: &mut Option<Box<dyn HintStream>>) {
+    match hints {
+        Some(hints) => {
+            hints.next().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Is one event of a history with its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct HistoryEntry {
+    /// Its number in the segment.
+    pub number: EventNumber,
+    /// The turn that wrote it.
+    pub turn: TurnNumber,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Is what can be known of a run without reading its history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RunInfo {
+    /// Who it is.
+    pub identity: WorkflowIdentity,
+    /// What it executes.
+    pub kind: RunKind,
+    /// Its newest segment.
+    pub segment: Segment,
+    /// Where it stands.
+    pub status: Status,
+    /// Why it is blocked.
+    pub reason: Option<String>,
+    /// Its tags.
+    pub tags: Vec<(String, String)>,
+    /// When it is due next, while nobody owns it.
+    pub wake_at: Option<Timestamp>,
+    /// When it was started.
+    pub created_at: Timestamp,
+    /// When its row was last written; turns that only append do not count.
+    pub updated_at: Timestamp,
+}
+
+impl RunInfo {
+    pub(crate) fn new(record: RunRecord) -> Self {
+        Self {
+            identity: record.identity,
+            kind: record.kind,
+            segment: record.segment,
+            status: record.status,
+            reason: record.blocked.map(|(reason, _)| reason),
+            tags: record.tags,
+            wake_at: record.wake_at,
+            created_at: record.created_at,
+            updated_at: record.updated_at,
+        }
+    }
+}

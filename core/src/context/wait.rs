@@ -1,0 +1,241 @@
+//! Waiting for time and for signals.
+
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context as PollContext, Poll};
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::clock::Timestamp;
+use crate::command::Command;
+use crate::context::keys::Signal;
+use crate::context::operation::{Operation, cancelled};
+use crate::engine::machine::{Machine, Resolution};
+use crate::error::{Error, ErrorKind, Result};
+use crate::history::{OperationKey, OperationKind};
+use crate::payload::Payload;
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Until {
+    Time(Timestamp),
+    After(Duration),
+}
+
+impl Until {
+    fn due(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Time(time) => time,
+            Self::After(duration) => now.after(duration),
+        }
+    }
+}
+
+/// Waits for a time; made by `ctx.sleep` and `ctx.sleep_until`.
+#[derive(Debug)]
+#[must_use = "a sleep does nothing until it is awaited"]
+pub struct Sleep {
+    operation: Operation,
+    until: Until,
+}
+
+impl Sleep {
+    pub(crate) fn new(machine: &Arc<Machine>, purpose: &str, until: Until) -> Self {
+        Self {
+            operation: Operation::new(machine, OperationKind::Timer, purpose),
+            until,
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut PollContext<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        let until = this.until;
+        let polled = this.operation.poll(context, |now, key| {
+            Some(Command::StartTimer {
+                operation: key.clone(),
+                due: until.due(now),
+            })
+        });
+        polled.map(|resolution| match resolution {
+            Resolution::Cancelled(reason) => Err(cancelled(&this.operation.key, &reason)),
+            Resolution::Fired | Resolution::Outcome(_) => Ok(()),
+        })
+    }
+}
+
+/// Bounds a future in time; made by `ctx.timeout`.
+#[must_use = "a timeout does nothing until it is awaited"]
+pub struct Timeout<F> {
+    future: Pin<Box<F>>,
+    sleep: Sleep,
+    limit: Duration,
+}
+
+impl<F> fmt::Debug for Timeout<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Timeout({:?}, {:?})", self.sleep.operation, self.limit)
+    }
+}
+
+impl<F> Timeout<F> {
+    pub(crate) fn new(machine: &Arc<Machine>, limit: Duration, future: F) -> Self {
+        Self {
+            future: Box::pin(future),
+            sleep: Sleep::new(machine, "timeout", Until::After(limit)),
+            limit,
+        }
+    }
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut PollContext<'_>) -> Poll<Self::Output> {
+        if let Poll::Ready(value) = self.future.as_mut().poll(context) {
+            return Poll::Ready(Ok(value));
+        }
+        let limit = self.limit;
+        Pin::new(&mut self.sleep).poll(context).map(|slept| {
+            slept?;
+            Err(Error::new(
+                ErrorKind::TimedOut,
+                format!("took longer than {limit:?}"),
+            ))
+        })
+    }
+}
+
+struct Wait {
+    operation: Operation,
+    within: Option<Duration>,
+}
+
+enum Received {
+    Value(Payload),
+    TimeUp,
+}
+
+impl Wait {
+    fn poll(&mut self, context: &PollContext<'_>) -> Poll<Result<Received>> {
+        let within = self.within;
+        let key = &self.operation.key;
+        let polled = self
+            .operation
+            .machine
+            .poll_receive(key, context.waker(), |now| Command::AwaitSignal {
+                operation: key.clone(),
+                due: within.map(|within| now.after(within)),
+            });
+        let Some(polled) = polled else {
+            return Poll::Pending;
+        };
+        self.operation.finish();
+        Poll::Ready(match polled {
+            Ok(payload) => Ok(Received::Value(payload)),
+            Err(resolution) => ended(&self.operation.key, resolution),
+        })
+    }
+
+    fn decode<T: DeserializeOwned>(&self, payload: Payload) -> Result<T> {
+        let signal = &self.operation.key.name;
+        let payload = self.operation.machine.unseal(payload, "signal", signal)?;
+        payload.decode().map_err(|error| {
+            Error::permanent(error).caused_by(format!("it came as signal `{signal}`"))
+        })
+    }
+}
+
+fn ended(key: &OperationKey, resolution: Resolution) -> Result<Received> {
+    match resolution {
+        Resolution::Cancelled(reason) => Err(cancelled(key, &reason)),
+        Resolution::Fired | Resolution::Outcome(_) => Ok(Received::TimeUp),
+    }
+}
+
+/// Waits for a signal; made by `ctx.receive`.
+#[must_use = "a receive does nothing until it is awaited"]
+pub struct Receive<T> {
+    wait: Wait,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for Receive<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Receive({:?})", self.wait.operation)
+    }
+}
+
+impl<T> Receive<T> {
+    pub(crate) fn new(machine: &Arc<Machine>, signal: Signal<T>) -> Self {
+        Self {
+            wait: Wait {
+                operation: Operation::new(machine, OperationKind::Receive, signal.name()),
+                within: None,
+            },
+            value: PhantomData,
+        }
+    }
+
+    /// Gives up after `limit`, counted from the first poll, and yields `None` then.
+    pub fn within(self, limit: Duration) -> ReceiveWithin<T> {
+        let mut wait = self.wait;
+        wait.within = Some(limit);
+        ReceiveWithin {
+            wait,
+            value: PhantomData,
+        }
+    }
+}
+
+impl<T> Unpin for Receive<T> {}
+
+impl<T: DeserializeOwned> Future for Receive<T> {
+    type Output = Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut PollContext<'_>) -> Poll<Self::Output> {
+        let received = std::task::ready!(self.wait.poll(context));
+        Poll::Ready(match received {
+            Ok(Received::Value(payload)) => self.wait.decode(payload),
+            Ok(Received::TimeUp) => Err(Error::new(
+                ErrorKind::Bug,
+                "a wait without a limit ran out of time",
+            )),
+            Err(error) => Err(error),
+        })
+    }
+}
+
+/// Waits for a signal for a limited time; made by [`Receive::within`].
+#[must_use = "a receive does nothing until it is awaited"]
+pub struct ReceiveWithin<T> {
+    wait: Wait,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for ReceiveWithin<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReceiveWithin({:?})", self.wait.operation)
+    }
+}
+
+impl<T> Unpin for ReceiveWithin<T> {}
+
+impl<T: DeserializeOwned> Future for ReceiveWithin<T> {
+    type Output = Result<Option<T>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut PollContext<'_>) -> Poll<Self::Output> {
+        let received = std::task::ready!(self.wait.poll(context));
+        Poll::Ready(match received {
+            Ok(Received::Value(payload)) => self.wait.decode(payload).map(Some),
+            Ok(Received::TimeUp) => Ok(None),
+            Err(error) => Err(error),
+        })
+    }
+}

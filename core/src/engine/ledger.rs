@@ -1,0 +1,207 @@
+//! What a run is waiting for, folded from its events.
+//!
+//! Pure: the same events give the same ledger, live and at replay. It says what is open, what is due when, and which
+//! attempt is next; it holds nothing of what is closed. After a cancel nothing is open.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::clock::Timestamp;
+use crate::history::{Event, EventKind, OperationKey, Placement};
+use crate::id::{TaskName, WorkflowId};
+use crate::options::{ClosePolicy, TaskOptions};
+use crate::payload::Payload;
+
+/// Is an operation that was asked for and has not ended.
+#[derive(Debug, Clone)]
+pub(crate) enum Open {
+    Task(Box<OpenTask>),
+    Step { lost: u32 },
+    Timer,
+    Receive,
+    Subworkflow(WorkflowId, ClosePolicy),
+}
+
+/// Is an invocation without outcome.
+#[derive(Debug, Clone)]
+pub(crate) struct OpenTask {
+    pub(crate) task: TaskName,
+    pub(crate) arguments: Payload,
+    pub(crate) options: Box<TaskOptions>,
+    pub(crate) placement: Placement,
+    pub(crate) failed: u32,
+    pub(crate) lost: u32,
+    pub(crate) not_before: Option<Timestamp>,
+}
+
+impl OpenTask {
+    /// Counts the attempt that runs or comes next, from 1.
+    pub(crate) const fn attempt(&self) -> u32 {
+        1 + self.failed + self.lost
+    }
+}
+
+/// Holds what is open.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    open: BTreeMap<OperationKey, Open>,
+    dues: BTreeSet<(Timestamp, OperationKey)>,
+    due_of: BTreeMap<OperationKey, Timestamp>,
+    at: Timestamp,
+    events: u64,
+    cancelled: bool,
+}
+
+impl Ledger {
+    pub(crate) fn fold(&mut self, event: &Event) {
+        self.at = event.at;
+        self.events += 1;
+        match &event.kind {
+            EventKind::TaskScheduled {
+                operation,
+                task,
+                arguments,
+                options,
+                placement,
+            } => {
+                let not_before = options.delay.map(|delay| event.at.after(delay));
+                let task = OpenTask {
+                    task: task.clone(),
+                    arguments: arguments.clone(),
+                    options: options.clone(),
+                    placement: placement.clone(),
+                    failed: 0,
+                    lost: 0,
+                    not_before,
+                };
+                self.set_local_due(operation, &task, not_before);
+                self.insert(operation, Open::Task(Box::new(task)));
+            }
+            EventKind::AttemptFailed {
+                operation,
+                retry_at,
+                ..
+            } => self.next_attempt(operation, Some(*retry_at), |task| task.failed += 1),
+            EventKind::AttemptLost { operation, .. } => {
+                if let Some(Open::Step { lost }) = self.open.get_mut(operation) {
+                    *lost += 1;
+                }
+                self.next_attempt(operation, None, |task| task.lost += 1);
+            }
+            EventKind::StepStarted { operation } => self.insert(operation, Open::Step { lost: 0 }),
+            EventKind::TimerStarted { operation, due } => {
+                self.set_due(operation, Some(*due));
+                self.insert(operation, Open::Timer);
+            }
+            EventKind::SignalAwaited { operation, due } => {
+                self.set_due(operation, *due);
+                self.insert(operation, Open::Receive);
+            }
+            EventKind::SubworkflowStarted {
+                operation,
+                workflow_id,
+                close_policy,
+                ..
+            } => {
+                let child = Open::Subworkflow(workflow_id.clone(), *close_policy);
+                self.insert(operation, child);
+            }
+            EventKind::TaskCompleted { operation, .. }
+            | EventKind::TaskFailed { operation, .. }
+            | EventKind::TimerFired { operation }
+            | EventKind::SignalTaken { operation }
+            | EventKind::SubworkflowClosed { operation, .. }
+            | EventKind::OperationCancelled { operation } => self.close(operation),
+            EventKind::CancelRequested { .. } => {
+                self.cancelled = true;
+                self.open.clear();
+                self.dues.clear();
+                self.due_of.clear();
+            }
+            EventKind::RunStarted(_)
+            | EventKind::SignalReceived { .. }
+            | EventKind::DataSet { .. }
+            | EventKind::ValueRecorded { .. }
+            | EventKind::RunCompleted { .. }
+            | EventKind::RunFailed { .. }
+            | EventKind::RunCancelled { .. }
+            | EventKind::RunTerminated { .. } => {}
+        }
+    }
+
+    fn next_attempt(
+        &mut self,
+        operation: &OperationKey,
+        not_before: Option<Timestamp>,
+        count: impl FnOnce(&mut OpenTask),
+    ) {
+        let Some(Open::Task(task)) = self.open.get_mut(operation) else {
+            return;
+        };
+        count(task);
+        task.not_before = not_before;
+        let is_local = task.placement == Placement::Local;
+        self.set_due(operation, not_before.filter(|_| is_local));
+    }
+
+    fn set_local_due(&mut self, operation: &OperationKey, task: &OpenTask, due: Option<Timestamp>) {
+        if task.placement == Placement::Local {
+            self.set_due(operation, due);
+        }
+    }
+
+    fn set_due(&mut self, operation: &OperationKey, due: Option<Timestamp>) {
+        if let Some(before) = self.due_of.remove(operation) {
+            self.dues.remove(&(before, operation.clone()));
+        }
+        if let Some(due) = due.filter(|_| !self.cancelled) {
+            self.due_of.insert(operation.clone(), due);
+            self.dues.insert((due, operation.clone()));
+        }
+    }
+
+    fn insert(&mut self, operation: &OperationKey, open: Open) {
+        if !self.cancelled {
+            self.open.insert(operation.clone(), open);
+        }
+    }
+
+    fn close(&mut self, operation: &OperationKey) {
+        self.open.remove(operation);
+        self.set_due(operation, None);
+    }
+
+    /// Takes note that the attempt which was due has been started.
+    pub(crate) fn started(&mut self, operation: &OperationKey) {
+        self.set_due(operation, None);
+    }
+
+    pub(crate) fn open(&self) -> impl Iterator<Item = (&OperationKey, &Open)> {
+        self.open.iter()
+    }
+
+    pub(crate) fn get(&self, operation: &OperationKey) -> Option<&Open> {
+        self.open.get(operation)
+    }
+
+    pub(crate) fn task(&self, operation: &OperationKey) -> Option<&OpenTask> {
+        match self.open.get(operation) {
+            Some(Open::Task(task)) => Some(task),
+            _ => None,
+        }
+    }
+
+    /// Returns the first due time and its operation.
+    pub(crate) fn first_due(&self) -> Option<&(Timestamp, OperationKey)> {
+        self.dues.first()
+    }
+
+    /// Returns the time of the last event.
+    pub(crate) const fn at(&self) -> Timestamp {
+        self.at
+    }
+
+    /// Counts the events.
+    pub(crate) const fn events(&self) -> u64 {
+        self.events
+    }
+}

@@ -1,0 +1,455 @@
+//! The state that a run's code and the engine share: operations, mailbox, data, time and chance.
+//!
+//! Invariants: an operation gets its key when it is constructed and is asked for when it is first polled; one that was
+//! never polled uses up its number and records nothing. A signal stays in the mailbox until a receive polls it out.
+//! While the machine is torn down, dropped operations ask for nothing. The lock is never held while a waker is called.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use crate::clock::{BoxFuture, Timestamp};
+use crate::command::Command;
+use crate::engine::chance::{Rng, Use};
+use crate::error::{Error, ErrorKind, Result};
+use crate::history::{EventKind, OperationKey, OperationKind, Outcome, RunStarted};
+use crate::id::{DataKey, Segment};
+use crate::identity::WorkflowIdentity;
+use crate::options::{Limits, TaskOptions};
+use crate::payload::{Binding, CodecChain, Payload};
+
+/// Is how an operation ended.
+#[derive(Debug, Clone)]
+pub(crate) enum Resolution {
+    /// A task, step or subworkflow ended.
+    Outcome(Outcome),
+    /// The time was up.
+    Fired,
+    /// The run was cancelled.
+    Cancelled(String),
+}
+
+/// Is what one run's code and the engine share.
+pub(crate) struct Machine {
+    pub(crate) identity: WorkflowIdentity,
+    pub(crate) segment: Segment,
+    pub(crate) codecs: CodecChain,
+    pub(crate) limits: Limits,
+    pub(crate) task_options: Option<TaskOptions>,
+    seed: [u8; 32],
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    now: Timestamp,
+    replaying: bool,
+    torn_down: bool,
+    uses: HashMap<OperationKind, HashMap<Arc<str>, u32>>,
+    chance: HashMap<u8, u32>,
+    positions: u64,
+    slots: HashMap<OperationKey, Slot>,
+    open: usize,
+    commands: Vec<Command>,
+    mailbox: HashMap<Arc<str>, VecDeque<Payload>>,
+    data: Arc<BTreeMap<DataKey, Payload>>,
+    recorded: HashMap<OperationKey, Payload>,
+    steps: HashMap<OperationKey, BoxFuture<'static, Outcome>>,
+    cancelled: Option<String>,
+    fault: Option<Error>,
+}
+
+struct Slot {
+    position: u64,
+    phase: Phase,
+    waker: Option<Waker>,
+}
+
+enum Phase {
+    Constructed,
+    Open,
+    Resolved(Resolution),
+}
+
+impl fmt::Debug for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Machine")
+            .field("run", &self.identity.workflow_id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Machine {
+    pub(crate) fn new(
+        started: &RunStarted,
+        segment: Segment,
+        codecs: CodecChain,
+        limits: Limits,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            identity: started.identity.clone(),
+            segment,
+            codecs,
+            limits,
+            task_options: started.task.clone(),
+            seed: started.seed,
+            state: Mutex::new(State {
+                replaying: true,
+                ..State::default()
+            }),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // --- for operations -------------------------------------------------------------------------------------------
+
+    /// Gives a new operation its key.
+    pub(crate) fn construct(&self, kind: OperationKind, name: &str) -> OperationKey {
+        let mut state = self.state();
+        let uses = state.uses.entry(kind).or_default();
+        let (name, nth) = match uses.get_key_value(name) {
+            Some((name, nth)) => (Arc::clone(name), nth + 1),
+            None => (Arc::from(name), 1),
+        };
+        uses.insert(Arc::clone(&name), nth);
+        let key = OperationKey { kind, name, nth };
+        let position = state.positions;
+        state.positions += 1;
+        let slot = Slot {
+            position,
+            phase: Phase::Constructed,
+            waker: None,
+        };
+        state.slots.insert(key.clone(), slot);
+        key
+    }
+
+    /// Asks for the operation at its first poll; takes its resolution when there is one, else keeps the waker.
+    pub(crate) fn poll(
+        &self,
+        key: &OperationKey,
+        waker: &Waker,
+        ask: impl FnOnce(Timestamp) -> Option<Command>,
+    ) -> Option<Resolution> {
+        let mut state = self.state();
+        let (now, open) = (state.now, state.open);
+        let slot = state.slots.get_mut(key)?;
+        match &mut slot.phase {
+            Phase::Constructed => {
+                slot.phase = Phase::Open;
+                slot.waker = Some(waker.clone());
+                state.open += 1;
+                if open >= self.limits.open_operations_max {
+                    let limit = self.limits.open_operations_max;
+                    state.fail(Error::new(
+                        ErrorKind::LimitExceeded,
+                        format!("more than {limit} operations are open at once"),
+                    ));
+                }
+                if let Some(command) = ask(now) {
+                    state.commands.push(command);
+                }
+                None
+            }
+            Phase::Open => {
+                slot.waker = Some(waker.clone());
+                None
+            }
+            Phase::Resolved(resolution) => {
+                let resolution = resolution.clone();
+                state.slots.remove(key);
+                Some(resolution)
+            }
+        }
+    }
+
+    /// Polls for a signal: takes the oldest one in the mailbox, unless the wait is over.
+    pub(crate) fn poll_receive(
+        &self,
+        key: &OperationKey,
+        waker: &Waker,
+        ask: impl FnOnce(Timestamp) -> Command,
+    ) -> Option<Result<Payload, Resolution>> {
+        if let Some(payload) = self.state().take_signal(key) {
+            return Some(Ok(payload));
+        }
+        self.poll(key, waker, |now| Some(ask(now))).map(Err)
+    }
+
+    /// Makes an operation that is over as soon as it was asked for.
+    pub(crate) fn finish(&self, key: &OperationKey) {
+        let mut state = self.state();
+        if let Some(slot) = state.slots.remove(key)
+            && matches!(slot.phase, Phase::Open)
+        {
+            state.open -= 1;
+        }
+    }
+
+    /// Forgets an operation that the code dropped; asks for its cancellation when it was open.
+    pub(crate) fn drop_operation(&self, key: &OperationKey) {
+        let mut state = self.state();
+        let Some(slot) = state.slots.remove(key) else {
+            return;
+        };
+        if matches!(slot.phase, Phase::Open) {
+            state.open -= 1;
+            state.steps.remove(key);
+            if !state.torn_down {
+                state.commands.push(Command::Cancel {
+                    operation: key.clone(),
+                });
+            }
+        }
+    }
+
+    /// Keeps the future of a step until the worker takes it.
+    pub(crate) fn keep_step(&self, key: &OperationKey, step: BoxFuture<'static, Outcome>) {
+        self.state().steps.insert(key.clone(), step);
+    }
+
+    /// Asks for something that has no operation to wait for.
+    pub(crate) fn ask(&self, command: Command) {
+        self.state().commands.push(command);
+    }
+
+    /// Returns the recorded value of an operation when the history holds it, and asks to record a new one otherwise.
+    pub(crate) fn record(
+        &self,
+        key: OperationKey,
+        make: impl FnOnce() -> Result<Payload>,
+    ) -> Result<Payload> {
+        let known = {
+            let mut state = self.state();
+            state.slots.remove(&key);
+            state.recorded.remove(&key)
+        };
+        let value = match known {
+            Some(value) => value,
+            None => make()?,
+        };
+        self.ask(Command::Record {
+            operation: key,
+            value: value.clone(),
+        });
+        Ok(value)
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.state().now
+    }
+
+    pub(crate) fn is_replaying(&self) -> bool {
+        self.state().replaying
+    }
+
+    pub(crate) fn rng(&self, sort: Use) -> Rng {
+        let mut state = self.state();
+        let nth = state.chance.entry(sort as u8).or_default();
+        *nth += 1;
+        Rng::new(self.seed, sort, *nth)
+    }
+
+    pub(crate) fn data(&self, key: &DataKey) -> Option<Payload> {
+        self.state().data.get(key).cloned()
+    }
+
+    pub(crate) fn set_data(&self, key: DataKey, value: Option<Payload>) {
+        let mut state = self.state();
+        let data = Arc::make_mut(&mut state.data);
+        match &value {
+            Some(value) => data.insert(key.clone(), value.clone()),
+            None => data.remove(&key),
+        };
+        state.commands.push(Command::SetData { key, value });
+    }
+
+    /// Returns the data as it is now.
+    pub(crate) fn data_snapshot(&self) -> Arc<BTreeMap<DataKey, Payload>> {
+        Arc::clone(&self.state().data)
+    }
+
+    /// Ends the run with `error`, whatever its code does next.
+    pub(crate) fn fail(&self, error: Error) {
+        self.state().fail(error);
+    }
+
+    /// Checks the size of a payload and applies the codecs.
+    pub(crate) fn seal(&self, payload: Payload, kind: &str, key: &str) -> Result<Payload> {
+        check_payload(&payload, &self.limits, kind, key)?;
+        self.codecs.encode(payload, &self.binding(kind, key))
+    }
+
+    /// Undoes [`Machine::seal`].
+    pub(crate) fn unseal(&self, payload: Payload, kind: &str, key: &str) -> Result<Payload> {
+        self.codecs.decode(payload, &self.binding(kind, key))
+    }
+
+    fn binding<'a>(&'a self, kind: &'a str, key: &'a str) -> Binding<'a> {
+        Binding {
+            run: &self.identity.workflow_id,
+            kind,
+            key,
+        }
+    }
+
+    // --- for the engine -------------------------------------------------------------------------------------------
+
+    /// Takes an event in and returns the wakers of the operations that it resolves, in the order of their positions.
+    pub(crate) fn apply(&self, at: Timestamp, event: &EventKind) -> Vec<Waker> {
+        let mut state = self.state();
+        state.now = at;
+        match event {
+            EventKind::TaskCompleted {
+                operation, result, ..
+            } => state.resolve(operation, Resolution::Outcome(Ok(result.clone()))),
+            EventKind::TaskFailed {
+                operation, error, ..
+            } => state.resolve(operation, Resolution::Outcome(Err(error.clone()))),
+            EventKind::SubworkflowClosed { operation, outcome } => {
+                state.resolve(operation, Resolution::Outcome(outcome.clone()))
+            }
+            EventKind::TimerFired { operation } => state.resolve(operation, Resolution::Fired),
+            EventKind::SignalReceived {
+                signal, payload, ..
+            } => state.receive(signal.as_str(), payload.clone()),
+            EventKind::CancelRequested { reason } => {
+                state.cancelled = Some(reason.clone());
+                state.cancel_open()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Resolves what the code asked for after a cancel; it was pending once.
+    pub(crate) fn resolve_cancelled(&self) -> Vec<Waker> {
+        let mut state = self.state();
+        if state.cancelled.is_none() {
+            return Vec::new();
+        }
+        state.cancel_open()
+    }
+
+    pub(crate) fn cancel_reason(&self) -> Option<String> {
+        self.state().cancelled.clone()
+    }
+
+    pub(crate) fn take_commands(&self) -> Vec<Command> {
+        std::mem::take(&mut self.state().commands)
+    }
+
+    pub(crate) fn take_fault(&self) -> Option<Error> {
+        self.state().fault.take()
+    }
+
+    pub(crate) fn take_step(&self, key: &OperationKey) -> Option<BoxFuture<'static, Outcome>> {
+        self.state().steps.remove(key)
+    }
+
+    pub(crate) fn has_open_operations(&self) -> bool {
+        self.state().open > 0
+    }
+
+    pub(crate) fn foresee(&self, key: OperationKey, value: Payload) {
+        self.state().recorded.insert(key, value);
+    }
+
+    pub(crate) fn go_live(&self) {
+        self.state().replaying = false;
+    }
+
+    /// Lets dropped operations ask for nothing from now on.
+    pub(crate) fn tear_down(&self) {
+        self.state().torn_down = true;
+    }
+}
+
+impl State {
+    fn fail(&mut self, error: Error) {
+        self.fault.get_or_insert(error);
+    }
+
+    fn resolve(&mut self, key: &OperationKey, resolution: Resolution) -> Vec<Waker> {
+        self.steps.remove(key);
+        match self.slots.get_mut(key) {
+            Some(slot) if matches!(slot.phase, Phase::Open) => {
+                slot.phase = Phase::Resolved(resolution);
+                self.open -= 1;
+                slot.waker.take().into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn receive(&mut self, signal: &str, payload: Payload) -> Vec<Waker> {
+        match self.mailbox.get_mut(signal) {
+            Some(waiting) => waiting.push_back(payload),
+            None => {
+                self.mailbox
+                    .insert(Arc::from(signal), VecDeque::from([payload]));
+            }
+        }
+        let mut wakers: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(key, _)| key.kind == OperationKind::Receive && &*key.name == signal)
+            .filter_map(|(_, slot)| Some((slot.position, slot.waker.clone()?)))
+            .collect();
+        wakers.sort_by_key(|(position, _)| *position);
+        wakers.into_iter().map(|(_, waker)| waker).collect()
+    }
+
+    fn take_signal(&mut self, key: &OperationKey) -> Option<Payload> {
+        let slot = self.slots.get(key)?;
+        if matches!(slot.phase, Phase::Resolved(_)) || self.cancelled.is_some() {
+            return None;
+        }
+        let payload = self.mailbox.get_mut(&key.name)?.pop_front()?;
+        if matches!(slot.phase, Phase::Open) {
+            self.open -= 1;
+        }
+        self.slots.remove(key);
+        self.commands.push(Command::TakeSignal {
+            operation: key.clone(),
+        });
+        Some(payload)
+    }
+
+    fn cancel_open(&mut self) -> Vec<Waker> {
+        let reason = self.cancelled.clone().unwrap_or_default();
+        let mut wakers = Vec::new();
+        for slot in self.slots.values_mut() {
+            if matches!(slot.phase, Phase::Open) {
+                slot.phase = Phase::Resolved(Resolution::Cancelled(reason.clone()));
+                self.open -= 1;
+                wakers.extend(slot.waker.take().map(|waker| (slot.position, waker)));
+            }
+        }
+        wakers.sort_by_key(|(position, _)| *position);
+        wakers.into_iter().map(|(_, waker)| waker).collect()
+    }
+}
+
+/// Refuses a payload over the limit.
+pub(crate) fn check_payload(
+    payload: &Payload,
+    limits: &Limits,
+    kind: &str,
+    key: &str,
+) -> Result<()> {
+    if payload.len() <= limits.payload_bytes_max {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::LimitExceeded,
+        format!(
+            "{kind} of `{key}` has {} bytes; the limit is {} (pass a reference to large data instead)",
+            payload.len(),
+            limits.payload_bytes_max
+        ),
+    ))
+}

@@ -1,0 +1,113 @@
+//! Re-running code over its history, and saying precisely where the two part.
+//!
+//! Invariants: the commands that follow each delivered event are compared with the recorded ones in order. Only behind
+//! the last delivered event may the code ask for more than was recorded; that is new.
+
+use crate::command::{Command, Shown};
+use crate::engine::execution::{Execution, Stuck};
+use crate::error::{Error, ErrorKind};
+use crate::history::{Event, EventKind};
+
+/// Delivers `events` to a new execution; returns the commands that history does not hold yet.
+pub(crate) fn replay(execution: &mut Execution, events: &[Event]) -> Result<Vec<Command>, Stuck> {
+    let mut rest = events;
+    let mut number = 0;
+    let mut new = Vec::new();
+    while let Some((event, after)) = rest.split_first() {
+        let asked = after
+            .iter()
+            .position(|event| !event.kind.is_command())
+            .unwrap_or(after.len());
+        let (recorded, next) = after.split_at(asked);
+        foresee(execution, recorded);
+        let commands = execution.deliver(event)?;
+        new = compare(number, event, recorded, commands, next.is_empty())?;
+        number += 1 + recorded.len();
+        rest = next;
+    }
+    Ok(new)
+}
+
+fn foresee(execution: &Execution, recorded: &[Event]) {
+    for event in recorded {
+        if let EventKind::ValueRecorded { operation, value } = &event.kind {
+            execution
+                .machine()
+                .foresee(operation.clone(), value.clone());
+        }
+    }
+}
+
+fn compare(
+    number: usize,
+    event: &Event,
+    recorded: &[Event],
+    mut commands: Vec<Command>,
+    is_last: bool,
+) -> Result<Vec<Command>, Stuck> {
+    let same = recorded
+        .iter()
+        .zip(&commands)
+        .take_while(|(event, command)| command.matches(&event.kind))
+        .count();
+    let surplus_is_new = is_last && same == recorded.len();
+    if surplus_is_new || (same == recorded.len() && same == commands.len()) {
+        return Ok(commands.split_off(same));
+    }
+    Err(difference(number, event, recorded, &commands, same))
+}
+
+fn difference(
+    number: usize,
+    event: &Event,
+    recorded: &[Event],
+    commands: &[Command],
+    same: usize,
+) -> Stuck {
+    let history = recorded
+        .get(same)
+        .map(|event| Shown(&event.kind).to_string());
+    let code = commands.get(same).map(ToString::to_string);
+    let message = match (&history, &code) {
+        (Some(history), Some(code)) => format!(
+            "history has {history} as number {} after event {number}; the code asked for {code} there",
+            same + 1
+        ),
+        (Some(history), None) => {
+            format!("history has {history} after event {number}; the code did not ask for it")
+        }
+        (None, Some(code)) => {
+            format!("the code asked for {code} after event {number}; history does not have it")
+        }
+        (None, None) => "history and code differ".to_owned(),
+    };
+    let details = Difference {
+        event: number,
+        delivered: name(&event.kind),
+        history: recorded
+            .iter()
+            .map(|event| Shown(&event.kind).to_string())
+            .collect(),
+        code: commands.iter().map(ToString::to_string).collect(),
+    };
+    Stuck(Error::new(ErrorKind::Nondeterminism, message).with_details(&details))
+}
+
+fn name(kind: &EventKind) -> String {
+    match kind.operation() {
+        Some(operation) => format!("`{operation}`"),
+        None => match kind {
+            EventKind::RunStarted(_) => "the start".to_owned(),
+            EventKind::SignalReceived { signal, .. } => format!("signal `{signal}`"),
+            _ => "another event".to_owned(),
+        },
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Difference {
+    event: usize,
+    delivered: String,
+    history: Vec<String>,
+    code: Vec<String>,
+}

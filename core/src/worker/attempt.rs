@@ -1,0 +1,270 @@
+//! Running attempts in this process: slots, trust, timeouts, panics.
+//!
+//! Invariants: an attempt starts with a free slot, while the lease is trusted, after the commit that asked for it. Its
+//! outcome is encoded before it is handed on, so that the code sees what is stored.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::clock::BoxFuture;
+use crate::context::{CancelFlag, TaskContext, TaskData};
+use crate::engine::execution::panic_error;
+use crate::engine::ledger::Open;
+use crate::engine::machine::check_payload;
+use crate::error::{Error, ErrorKind, Result};
+use crate::history::{OperationKey, Outcome};
+use crate::id::{Epoch, Segment, TaskName, WorkflowId};
+use crate::identity::WorkflowIdentity;
+use crate::options::TaskOptions;
+use crate::payload::{Binding, Payload};
+use crate::registry::{Invocation, TaskBody, TaskDefinition};
+use crate::worker::lane::{Lane, LaneInput};
+use crate::worker::run::Attempt;
+use crate::worker::shared::Shared;
+
+/// Is everything an attempt needs.
+pub(crate) struct AttemptRequest {
+    pub(crate) identity: WorkflowIdentity,
+    pub(crate) segment: Segment,
+    pub(crate) operation: OperationKey,
+    pub(crate) task: TaskName,
+    pub(crate) arguments: Payload,
+    pub(crate) options: TaskOptions,
+    pub(crate) attempt: u32,
+    pub(crate) data: TaskData,
+    pub(crate) cancelled: CancelFlag,
+}
+
+impl Lane {
+    /// Starts attempts of a run here, unless the worker is draining.
+    pub(crate) fn start_attempts(&mut self, id: &WorkflowId, operations: &[OperationKey]) {
+        if self.draining {
+            return;
+        }
+        for operation in operations {
+            self.start_attempt(id, operation);
+        }
+    }
+
+    /// Starts attempts that no turn need record first, such as one whose time has come after a recorded failure.
+    pub(crate) fn start_recorded_attempts(&mut self, id: &WorkflowId) {
+        let is_recorded = self.runs.get(id).is_some_and(|run| {
+            let draft = run.live.draft();
+            !run.is_waiting() && draft.is_empty() && !draft.start.is_empty()
+        });
+        if is_recorded && !self.draining {
+            self.start_attempts_early(id);
+        }
+    }
+
+    /// Starts what the draft would start after its commit.
+    pub(crate) fn start_attempts_early(&mut self, id: &WorkflowId) {
+        let Some(run) = self.runs.get_mut(id) else {
+            return;
+        };
+        let starts = run.live.take_starts();
+        self.start_attempts(id, &starts);
+    }
+
+    fn start_attempt(&mut self, id: &WorkflowId, operation: &OperationKey) {
+        let Some(run) = self.runs.get_mut(id) else {
+            return;
+        };
+        let cancelled = CancelFlag::new();
+        let (attempt, body): (u32, BoxFuture<'static, Result<Outcome, Error>>) =
+            match run.live.ledger().get(operation) {
+                Some(Open::Task(open)) => {
+                    let request = AttemptRequest {
+                        identity: run.live.identity.clone(),
+                        segment: run.live.segment,
+                        operation: operation.clone(),
+                        task: open.task.clone(),
+                        arguments: open.arguments.clone(),
+                        options: (*open.options).clone(),
+                        attempt: open.attempt(),
+                        data: TaskData::Snapshot(run.live.machine().data_snapshot()),
+                        cancelled: cancelled.clone(),
+                    };
+                    let shared = Arc::clone(&self.shared);
+                    let body = async move { run_attempt(&shared, request).await };
+                    (open.attempt(), Box::pin(body))
+                }
+                Some(Open::Step { lost }) => {
+                    let Some(step) = run.live.machine().take_step(operation) else {
+                        return;
+                    };
+                    (1 + lost, Box::pin(async move { Ok(run_step(step).await) }))
+                }
+                _ => return,
+            };
+        let epoch = run.live.epoch;
+        let task = spawn_attempt(
+            &self.shared,
+            id.clone(),
+            epoch,
+            operation.clone(),
+            attempt,
+            body,
+        );
+        run.attempts
+            .insert(operation.clone(), Attempt { task, cancelled });
+    }
+}
+
+fn spawn_attempt(
+    shared: &Arc<Shared>,
+    run: WorkflowId,
+    epoch: Epoch,
+    operation: OperationKey,
+    attempt: u32,
+    body: BoxFuture<'static, Result<Outcome, Error>>,
+) -> Box<dyn crate::clock::Abort> {
+    let worker = Arc::clone(shared);
+    shared.spawn("attempt", async move {
+        let Some(_slot) = slot(&worker).await else {
+            return;
+        };
+        let input = match body.await {
+            Ok(outcome) => LaneInput::Outcome {
+                run,
+                epoch,
+                operation,
+                attempt,
+                outcome,
+            },
+            Err(unfit) => LaneInput::Unfit(run, epoch, unfit),
+        };
+        drop(worker.lane.send(input));
+    })
+}
+
+/// Waits for a free slot and a trusted lease.
+pub(crate) async fn slot(shared: &Arc<Shared>) -> Option<OwnedSemaphorePermit> {
+    let slot = Arc::clone(&shared.slots).acquire_owned().await.ok()?;
+    while !shared.is_trusted() {
+        shared.lease.renewed().await;
+    }
+    Some(slot)
+}
+
+async fn run_step(step: BoxFuture<'static, Outcome>) -> Outcome {
+    AssertUnwindSafe(step)
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| Err(panic_error("step", &*panic)))
+}
+
+/// Runs one attempt to its outcome.
+///
+/// # Errors
+/// When this process cannot run the task at all.
+pub(crate) async fn run_attempt(
+    shared: &Arc<Shared>,
+    request: AttemptRequest,
+) -> Result<Outcome, Error> {
+    let name = request.task.as_str();
+    let Some(definition) = shared.registry.task(name) else {
+        return Err(shared.registry.not_registered("task", name));
+    };
+    let limit = request.options.timeout;
+    tracing::debug!(
+        run = %request.identity.workflow_id, operation = %request.operation, attempt = request.attempt,
+        "attempt started"
+    );
+    let cancelled = request.cancelled.clone();
+    let body = run_body(shared, definition, request);
+    let Some(limit) = limit else {
+        return Ok(body.await);
+    };
+    let expired = shared.environment.sleep(limit);
+    tokio::select! {
+        biased;
+        outcome = body => Ok(outcome),
+        () = expired => {
+            cancelled.raise();
+            Ok(Err(timed_out(definition.name, limit)))
+        }
+    }
+}
+
+fn timed_out(task: &str, limit: Duration) -> Error {
+    Error::new(
+        ErrorKind::TimedOut,
+        format!("task `{task}` took longer than {limit:?}"),
+    )
+}
+
+async fn run_body(
+    shared: &Arc<Shared>,
+    definition: &'static TaskDefinition,
+    request: AttemptRequest,
+) -> Outcome {
+    let codecs = &shared.settings.codecs;
+    let run = request.identity.workflow_id.clone();
+    let binding = |kind| Binding {
+        run: &run,
+        kind,
+        key: definition.name,
+    };
+    let arguments = codecs.decode(request.arguments.clone(), &binding("arguments"))?;
+    let invocation = Invocation {
+        arguments,
+        dependencies: Arc::clone(&shared.dependencies),
+        context: task_context(shared, request),
+    };
+    let result = match definition.body {
+        TaskBody::Async(body) => AssertUnwindSafe(async move { body(invocation).await })
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|panic| Err(panicked(definition.name, &*panic))),
+        TaskBody::Blocking(body) => run_blocking(shared, definition.name, body, invocation).await,
+    }?;
+    check_payload(&result, &shared.settings.limits, "result", definition.name)?;
+    codecs.encode(result, &binding("result"))
+}
+
+fn panicked(task: &str, panic: &(dyn std::any::Any + Send)) -> Error {
+    panic_error(&format!("task `{task}`"), panic)
+}
+
+async fn run_blocking(
+    shared: &Arc<Shared>,
+    task: &'static str,
+    body: fn(Invocation) -> Outcome,
+    invocation: Invocation,
+) -> Outcome {
+    let (done, outcome) = oneshot::channel();
+    shared.environment.spawn_blocking(Box::new(move || {
+        let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| body(invocation)))
+            .unwrap_or_else(|panic| Err(panicked(task, &*panic)));
+        drop(done.send(outcome));
+    }));
+    outcome.await.unwrap_or_else(|_| {
+        Err(Error::new(
+            ErrorKind::Unavailable,
+            format!("the thread of task `{task}` ended without an outcome"),
+        ))
+    })
+}
+
+fn task_context(shared: &Shared, request: AttemptRequest) -> TaskContext {
+    let key = request.options.idempotency_key.unwrap_or_else(|| {
+        format!(
+            "{}/{}/{}",
+            request.identity.workflow_id, request.segment, request.operation
+        )
+    });
+    TaskContext::new(
+        request.identity,
+        request.task,
+        request.attempt,
+        key,
+        request.cancelled,
+        request.data,
+        shared.settings.codecs.clone(),
+    )
+}

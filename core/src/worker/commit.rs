@@ -1,0 +1,299 @@
+//! Handing turns to the backend and acting on its verdicts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::{
+    Kind, Lane as LaneId, Result as BackendResult, RunUpdate, TurnCommit, Verdict,
+};
+use crate::engine::live::{Draft, Input};
+use crate::history::{EventKind, StoredTurn, encode_record};
+use crate::id::{Epoch, TurnNumber, WorkflowId};
+use crate::status::Status;
+use crate::worker::lane::Lane;
+use crate::worker::run::{Ending, Waiting};
+use crate::worker::shared::{COMMIT_LANE, Shared};
+
+/// Is the most turns in one commit.
+const TURNS_PER_COMMIT_MAX: usize = 1_024;
+
+/// Is the longest pause before an unanswered commit is asked again.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Is a turn that was handed to the backend, with what it causes.
+#[derive(Debug)]
+pub(crate) struct Submitted {
+    pub(crate) run: WorkflowId,
+    pub(crate) epoch: Epoch,
+    pub(crate) draft: Draft,
+    pub(crate) update: RunUpdate,
+    /// Whether the turn only seals the inbox of a run whose draft waits.
+    pub(crate) seals: bool,
+}
+
+impl Lane {
+    /// Commits the turns that are ready, if no commit is in flight.
+    pub(crate) fn submit(&mut self) {
+        if self.in_flight.is_some() || (self.dirty.is_empty() && self.blocked.is_empty()) {
+            return;
+        }
+        let mut turns = Vec::new();
+        let mut submitted = Vec::new();
+        while turns.len() < TURNS_PER_COMMIT_MAX
+            && let Some(id) = self.dirty.pop_first()
+        {
+            if let Some((turn, sent)) = self.turn_of(&id) {
+                turns.push(turn);
+                submitted.push(sent);
+            }
+        }
+        // These have no run here any more, so their verdicts, which come last, are not looked at.
+        turns.append(&mut self.blocked);
+        if turns.is_empty() {
+            return;
+        }
+        let shared = Arc::clone(&self.shared);
+        let lane = shared.lane_of(COMMIT_LANE);
+        self.in_flight = Some(Box::pin(async move {
+            let answer = commit(&shared, lane, turns).await;
+            (submitted, answer)
+        }));
+    }
+
+    fn turn_of(&mut self, id: &WorkflowId) -> Option<(TurnCommit, Submitted)> {
+        let clock = self.clock();
+        let draining = self.draining;
+        let build = self.shared.serves.build.clone();
+        let run = self.runs.get_mut(id)?;
+        if run.is_waiting() {
+            return None;
+        }
+        let seals = run.must_seal();
+        let update = if seals {
+            RunUpdate::Drain {
+                read: run.live.committed_read(),
+                seal: true,
+            }
+        } else {
+            run.update(run.live.draft(), draining, clock, &build)
+        };
+        if update == RunUpdate::Append && run.live.draft().is_empty() {
+            // Whatever asked for a turn has passed, such as a park while something became due.
+            run.ending = None;
+            run.idle_since = None;
+            self.touch(id);
+            return None;
+        }
+        let write = run.live.write_id();
+        let (turn, first_event) = (run.live.next_turn(), run.live.next_event());
+        let draft = if seals {
+            run.live.count_write();
+            Draft::default()
+        } else {
+            run.live.hand_out_draft()
+        };
+        let stored = match stored_turn(turn, first_event, &draft) {
+            Ok(stored) => stored,
+            Err(error) => {
+                tracing::error!(run = %id, %error, "turn cannot be stored");
+                self.forget(id);
+                return None;
+            }
+        };
+        run.waiting = Waiting::Commit;
+        run.idle_since = None;
+        let commit = TurnCommit {
+            run: id.clone(),
+            segment: run.live.segment,
+            epoch: run.live.epoch,
+            write,
+            turn: stored,
+            update: update.clone(),
+            data: draft.data.clone(),
+            subworkflows: draft.subworkflows.clone(),
+            enqueue: draft.enqueue.clone(),
+            withdraw: draft.withdraw.clone(),
+            outbox: draft.outbox.clone(),
+        };
+        let submitted = Submitted {
+            run: id.clone(),
+            epoch: run.live.epoch,
+            draft,
+            update,
+            seals,
+        };
+        Some((commit, submitted))
+    }
+
+    /// Acts on the answer to a commit.
+    pub(crate) fn on_answer(
+        &mut self,
+        submitted: Vec<Submitted>,
+        answer: BackendResult<Vec<Verdict>>,
+    ) {
+        match answer {
+            Ok(verdicts) => {
+                for (submitted, verdict) in submitted.into_iter().zip(verdicts) {
+                    self.on_verdict(submitted, verdict);
+                }
+            }
+            Err(error) => {
+                // The worker is dead: another owns these runs, or will.
+                tracing::warn!(%error, "commit refused; runs given up");
+                for submitted in submitted {
+                    self.forget(&submitted.run);
+                }
+                self.shared.nudge.notify_one();
+            }
+        }
+    }
+
+    fn on_verdict(&mut self, submitted: Submitted, verdict: Verdict) {
+        let is_mine = self
+            .runs
+            .get(&submitted.run)
+            .is_some_and(|run| run.live.epoch == submitted.epoch);
+        if !is_mine {
+            return;
+        }
+        match verdict {
+            Verdict::Committed => self.on_committed(submitted),
+            Verdict::Unread => self.on_unread(submitted),
+            Verdict::Lost => {
+                tracing::warn!(run = %submitted.run, "ownership lost; turn dropped");
+                self.forget(&submitted.run);
+            }
+            Verdict::Refused(reason) => self.on_refused(&submitted, reason),
+        }
+    }
+
+    fn on_committed(&mut self, submitted: Submitted) {
+        let id = submitted.run;
+        self.cause(&submitted.draft);
+        if submitted.update.gives_up() {
+            let queued_behind = submitted.update.needs_all_read();
+            self.forget(&id);
+            self.tell_end(&id, &submitted.draft);
+            if !queued_behind {
+                self.shared.hub.nudge();
+            }
+            return;
+        }
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.waiting = Waiting::No;
+            if submitted.seals {
+                run.sealed = true;
+            } else if let Some(read) = submitted.update.read() {
+                run.live.note_committed(read);
+            }
+            for operation in &submitted.draft.stop {
+                if let Some(attempt) = run.attempts.remove(operation) {
+                    attempt.stop();
+                }
+            }
+        }
+        self.start_attempts(&id, &submitted.draft.start);
+        self.give_queued(&id);
+    }
+
+    /// Tells others in this process what the turn caused for them.
+    fn cause(&self, draft: &Draft) {
+        if !draft.outbox.is_empty() {
+            self.shared.deliver.notify_one();
+        }
+        if !draft.subworkflows.is_empty() || !draft.enqueue.is_empty() {
+            self.shared.hub.nudge();
+        }
+    }
+
+    fn tell_end(&self, id: &WorkflowId, draft: &Draft) {
+        let Some(status) = draft.ended else { return };
+        let outcome = match draft.events.last().map(|event| &event.kind) {
+            Some(EventKind::RunCompleted { result }) => Ok(result.clone()),
+            Some(other) => Err(crate::client::end_error(id, other)),
+            None => return,
+        };
+        log_end(id, status);
+        self.shared.hub.ended(id, outcome);
+    }
+
+    fn on_unread(&mut self, submitted: Submitted) {
+        let id = submitted.run;
+        let epoch = submitted.epoch;
+        let Some(run) = self.runs.get_mut(&id) else {
+            return;
+        };
+        run.refusals += 1;
+        run.ending = None;
+        if submitted.draft.events.is_empty() {
+            run.waiting = Waiting::No;
+            self.wants_reading(&id);
+            return self.give_queued(&id);
+        }
+        tracing::debug!(run = %id, "turn undone: something arrived that it had not read");
+        undo(run, submitted.draft);
+        self.reload(&id, epoch);
+    }
+
+    fn on_refused(&mut self, submitted: &Submitted, reason: String) {
+        tracing::error!(run = %submitted.run, reason, "the store refused a turn");
+        if let Some(run) = self.runs.get_mut(&submitted.run) {
+            run.waiting = Waiting::Reload;
+            run.ending = Some(Ending::Block(reason));
+        }
+        self.reload(&submitted.run, submitted.epoch);
+    }
+}
+
+/// Puts what an undone turn had taken in before what came since; arrivals come again from the inbox.
+fn undo(run: &mut crate::worker::run::Run, draft: Draft) {
+    run.waiting = Waiting::Reload;
+    let again = draft
+        .inputs
+        .into_iter()
+        .filter(|input| !matches!(input, Input::Arrival(_)));
+    for input in again.rev() {
+        run.queued.push_front(input);
+    }
+    run.queued
+        .retain(|input| !matches!(input, Input::Arrival(_)));
+    run.seen = run.live.committed_read();
+}
+
+fn stored_turn(
+    turn: TurnNumber,
+    first_event: crate::id::EventNumber,
+    draft: &Draft,
+) -> crate::error::Result<Option<StoredTurn>> {
+    if draft.events.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(StoredTurn {
+        turn,
+        first_event,
+        record: encode_record(&draft.events)?,
+    }))
+}
+
+fn log_end(id: &WorkflowId, status: Status) {
+    tracing::info!(run = %id, %status, "run ended");
+}
+
+/// Asks the same until it is answered: an unclear answer is never taken for a refusal.
+async fn commit(
+    shared: &Shared,
+    lane: LaneId,
+    turns: Vec<TurnCommit>,
+) -> BackendResult<Vec<Verdict>> {
+    let mut pause = Duration::from_millis(5);
+    loop {
+        match shared.backend.commit(lane, turns.clone()).await {
+            Err(error) if error.kind() != Kind::WorkerDead => {
+                tracing::warn!(%error, "commit not answered; asking again");
+                shared.environment.sleep(pause).await;
+                pause = (pause * 2).min(PAUSE_MAX);
+            }
+            answer => return answer,
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The worker's watch: beats, takeovers, acquiring what is due, moving the outbox, claiming from queues.
+//!
+//! Invariants: an idle worker asks the backend once per beat and nothing else. Hints and nudges only make it look
+//! earlier. A worker that is told it is dead forgets everything and joins again under a new id.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::backend::{
+    AcquireRequest, Beat, BeatRequest, Error as BackendError, HintStream, JoinRequest, Kind,
+    TakeOverRequest,
+};
+use crate::clock::Timestamp;
+use crate::worker::claims::Claims;
+use crate::worker::lane::LaneInput;
+use crate::worker::shared::{ACQUIRE_LANE, LANES, Shared};
+
+/// Is the shortest time between two beats of an idle worker; up to a fifth more is drawn by chance.
+const BEAT: Duration = Duration::from_millis(1_000);
+
+/// Is the shortest time between two looks that hints ask for.
+const HINTS_COALESCED: Duration = Duration::from_millis(10);
+
+/// Is the most runs taken in one request.
+const ACQUIRED_AT_ONCE: usize = 256;
+
+/// Is the most messages moved in one request.
+const DELIVERED_AT_ONCE: usize = 256;
+
+pub(crate) struct Keeper {
+    shared: Arc<Shared>,
+    claims: Claims,
+    hints: Box<dyn HintStream>,
+    extended_at: Duration,
+    next_beat: Duration,
+    next_due: Option<Timestamp>,
+    failures: u32,
+}
+
+impl Keeper {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            claims: Claims::new(Arc::clone(&shared)),
+            hints: shared.backend.hints(),
+            extended_at: Duration::ZERO,
+            next_beat: Duration::ZERO,
+            next_due: None,
+            failures: 0,
+            shared,
+        }
+    }
+
+    /// Registers the worker and takes over what the dead left.
+    pub(crate) async fn join(&mut self) -> Result<(), BackendError> {
+        let shared = &self.shared;
+        let requested = shared.environment.elapsed();
+        shared
+            .backend
+            .join(JoinRequest {
+                worker: shared.worker(),
+                lease: shared.options.lease,
+                lanes: LANES,
+                serves: shared.serves.clone(),
+                label: shared.options.label.clone(),
+            })
+            .await?;
+        shared.lease.renew(requested, shared.options.lease);
+        self.extended_at = requested;
+        self.take_over().await
+    }
+
+    /// Watches until the worker has drained.
+    pub(crate) async fn run(mut self, mut done: oneshot::Receiver<()>) {
+        loop {
+            let (pause, is_beat) = self.pause();
+            let shared = Arc::clone(&self.shared);
+            tokio::select! {
+                biased;
+                _ = &mut done => return,
+                () = shared.deliver.notified() => {
+                    if let Err(error) = self.deliver().await {
+                        self.on_error(&error).await;
+                    }
+                    continue;
+                }
+                () = shared.nudge.notified() => {}
+                _ = self.hints.next() => shared.environment.sleep(HINTS_COALESCED).await,
+                () = shared.environment.sleep(pause) => {
+                    if !is_beat {
+                        self.next_due = None;
+                    }
+                }
+            }
+            match self.look().await {
+                Ok(()) => self.failures = 0,
+                Err(error) => self.on_error(&error).await,
+            }
+        }
+    }
+
+    fn pause(&self) -> (Duration, bool) {
+        let shared = &self.shared;
+        let beat = self.next_beat.saturating_sub(shared.environment.elapsed());
+        let due = self.next_due.map(|due| {
+            due.since(shared.backend.clock())
+                .max(Duration::from_millis(1))
+        });
+        match due {
+            Some(due) if due < beat => (due, false),
+            _ => (beat, true),
+        }
+    }
+
+    async fn look(&mut self) -> Result<(), BackendError> {
+        let shared = Arc::clone(&self.shared);
+        let requested = shared.environment.elapsed();
+        let lease = shared.options.lease;
+        let is_used = requested.saturating_sub(self.extended_at) >= lease / 3;
+        let beat = shared
+            .backend
+            .beat(BeatRequest {
+                worker: shared.worker(),
+                extend: is_used.then_some(lease),
+                serves: shared.serves.clone(),
+            })
+            .await?;
+        if is_used {
+            shared.lease.renew(requested, lease);
+            self.extended_at = requested;
+        }
+        self.next_beat = requested + self.beat_interval();
+        self.act_on(beat).await
+    }
+
+    fn beat_interval(&self) -> Duration {
+        let lease = self.shared.options.lease;
+        let [byte, ..] = self.shared.environment.random_bytes();
+        let jitter = BEAT.mul_f64(f64::from(byte) / 255.0 / 5.0);
+        (BEAT + jitter).min(lease / 3)
+    }
+
+    async fn act_on(&mut self, beat: Beat) -> Result<(), BackendError> {
+        for run in beat.arrivals {
+            drop(self.shared.lane.send(LaneInput::Arrived(run, None)));
+        }
+        if !beat.dead.is_empty() {
+            self.take_over().await?;
+        }
+        if beat.outbox {
+            self.deliver().await?;
+        }
+        self.next_due = [beat.due.next, beat.next_claimable]
+            .into_iter()
+            .flatten()
+            .min();
+        if self.shared.is_draining() {
+            return Ok(());
+        }
+        if beat.due.now > 0 {
+            self.acquire().await?;
+        }
+        if beat.claimable > 0 {
+            self.claims.claim().await?;
+        }
+        Ok(())
+    }
+
+    async fn take_over(&self) -> Result<(), BackendError> {
+        let taken = self
+            .shared
+            .backend
+            .take_over(TakeOverRequest { force: Vec::new() })
+            .await?;
+        if !taken.workers.is_empty() {
+            tracing::info!(
+                workers = taken.workers.len(),
+                runs = taken.runs,
+                "took over from dead workers"
+            );
+            self.shared.nudge.notify_one();
+        }
+        Ok(())
+    }
+
+    async fn acquire(&self) -> Result<(), BackendError> {
+        loop {
+            let live = self.shared.live.load(Ordering::SeqCst);
+            let room = self.shared.options.live_max.saturating_sub(live);
+            if room == 0 {
+                drop(self.shared.lane.send(LaneInput::MakeRoom));
+                return Ok(());
+            }
+            let limit = room.min(ACQUIRED_AT_ONCE);
+            let runs = self
+                .shared
+                .backend
+                .acquire(AcquireRequest {
+                    lane: self.shared.lane_of(ACQUIRE_LANE),
+                    serves: self.shared.serves.clone(),
+                    limit,
+                })
+                .await?;
+            let taken = runs.len();
+            self.shared.live.fetch_add(taken, Ordering::SeqCst);
+            if taken > 0 {
+                drop(self.shared.lane.send(LaneInput::Acquired(runs)));
+            }
+            if taken < limit {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn deliver(&self) -> Result<(), BackendError> {
+        while self.shared.backend.deliver(DELIVERED_AT_ONCE).await? > 0 {
+            self.shared.hub.nudge();
+        }
+        Ok(())
+    }
+
+    async fn on_error(&mut self, error: &BackendError) {
+        if error.kind() == Kind::WorkerDead {
+            self.rise_again().await;
+            return;
+        }
+        self.failures = (self.failures + 1).min(6);
+        tracing::warn!(%error, failures = self.failures, "backend not reached; trying again");
+        let pause = Duration::from_millis(50) * (1 << self.failures);
+        self.shared.environment.sleep(pause).await;
+    }
+
+    /// Forgets what the worker had and joins again under a new id.
+    async fn rise_again(&mut self) {
+        tracing::warn!(worker = %self.shared.worker(), "declared dead; joining again");
+        self.shared.lease.revoke();
+        let (done, forgotten) = oneshot::channel();
+        drop(self.shared.lane.send(LaneInput::Dead(done)));
+        drop(forgotten.await);
+        self.claims.forget_all();
+        let before = self.shared.worker();
+        let worker = self.shared.renew_worker();
+        self.shared.hub.rename(before, worker);
+        self.next_beat = Duration::ZERO;
+        if let Err(error) = self.join().await {
+            tracing::warn!(%error, "could not join again yet");
+        }
+    }
+}

@@ -1,0 +1,578 @@
+//! The loop that owns the live runs of a worker: takes inputs in, gathers turns, commits them together.
+//!
+//! Invariants: one commit is in flight; a run has at most one turn in it, and what arrives for the run meanwhile waits.
+//! Nothing that a turn causes happens before its commit is acknowledged, except the first task of a new run under the
+//! conditions in [`Draft::only_schedules_one_local_task`](crate::engine::live::Draft). A commit that was not answered is
+//! asked again as it was until it is answered or the worker is dead.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use crate::backend::{
+    AcquiredRun, Arrival, Result as BackendResult, RunRecord, RunUpdate, TurnCommit, Verdict,
+};
+use crate::clock::{BoxFuture, Timestamp};
+use crate::engine::execution::{ForeignWake, not_durable};
+use crate::engine::live::{Input, Live, Refusal, TakeUp};
+use crate::error::Error;
+use crate::history::{Event, OperationKey, Outcome};
+use crate::id::{Epoch, WorkflowId};
+use crate::worker::commit::Submitted;
+use crate::worker::run::{Ending, Run};
+use crate::worker::shared::Shared;
+
+/// Is the most inputs that are taken in before the next commit is made.
+const INPUTS_PER_ROUND_MAX: usize = 4_096;
+
+/// Is how long the first turn of a run may wait for the outcome of its first task.
+const FIRST_TURN_HELD: Duration = Duration::from_millis(50);
+
+/// Is something that reaches the lane.
+#[derive(Debug)]
+pub(crate) enum LaneInput {
+    /// A run that this worker started.
+    Started(Box<RunRecord>, Box<Event>),
+    /// Runs that this worker acquired.
+    Acquired(Vec<AcquiredRun>),
+    /// An arrival for a run, or a hint that there is one.
+    Arrived(WorkflowId, Option<Arrival>),
+    /// Arrivals that were read from the backend.
+    Read(Vec<(WorkflowId, Vec<Arrival>)>),
+    /// A run that was read anew after its last turn was undone; none when the worker does not own it any more.
+    Reloaded(WorkflowId, Epoch, Box<Option<AcquiredRun>>),
+    /// The outcome of an attempt.
+    Outcome {
+        run: WorkflowId,
+        epoch: Epoch,
+        operation: OperationKey,
+        attempt: u32,
+        outcome: Outcome,
+    },
+    /// A run cannot go on in this process.
+    Unfit(WorkflowId, Epoch, Error),
+    /// Something that is not durable woke a run.
+    ForeignWake(WorkflowId, Epoch),
+    /// Due runs wait for room.
+    MakeRoom,
+    /// Give everything up in order.
+    Drain,
+    /// Stop waiting for attempts.
+    AbandonAttempts,
+    /// The worker was declared dead: forget everything.
+    Dead(tokio::sync::oneshot::Sender<()>),
+}
+
+pub(crate) struct Lane {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) runs: HashMap<WorkflowId, Run>,
+    pub(crate) dirty: BTreeSet<WorkflowId>,
+    pub(crate) in_flight: Option<InFlight>,
+    inputs: mpsc::UnboundedReceiver<LaneInput>,
+    deadlines: BTreeSet<(Duration, WorkflowId)>,
+    to_read: BTreeMap<WorkflowId, crate::id::ArrivalNumber>,
+    /// Turns that only block a run which could not be taken up.
+    pub(crate) blocked: Vec<TurnCommit>,
+    pub(crate) draining: bool,
+}
+
+/// Is a commit that was not answered yet.
+pub(crate) type InFlight = BoxFuture<'static, (Vec<Submitted>, BackendResult<Vec<Verdict>>)>;
+
+impl Lane {
+    pub(crate) fn new(shared: Arc<Shared>, inputs: mpsc::UnboundedReceiver<LaneInput>) -> Self {
+        Self {
+            shared,
+            runs: HashMap::new(),
+            dirty: BTreeSet::new(),
+            in_flight: None,
+            inputs,
+            deadlines: BTreeSet::new(),
+            to_read: BTreeMap::new(),
+            blocked: Vec::new(),
+            draining: false,
+        }
+    }
+
+    /// Runs until the worker has drained, or its inputs are closed.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let deadline = self.until_deadline();
+            let environment = Arc::clone(&self.shared.environment);
+            tokio::select! {
+                biased;
+                (submitted, answer) = answered(&mut self.in_flight) => {
+                    self.in_flight = None;
+                    self.on_answer(submitted, answer);
+                }
+                input = self.inputs.recv() => match input {
+                    Some(input) => self.take_round(input),
+                    None => return,
+                },
+                () = sleep_if(deadline, &*environment) => {}
+            }
+            self.on_deadlines();
+            self.read_arrivals();
+            self.submit();
+            let is_done =
+                self.runs.is_empty() && self.blocked.is_empty() && self.in_flight.is_none();
+            if self.draining && is_done {
+                return;
+            }
+        }
+    }
+
+    fn take_round(&mut self, first: LaneInput) {
+        self.take(first);
+        for _ in 0..INPUTS_PER_ROUND_MAX {
+            match self.inputs.try_recv() {
+                Ok(input) => self.take(input),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, input: LaneInput) {
+        match input {
+            LaneInput::Started(record, first) => self.begin(&record, &first),
+            LaneInput::Acquired(runs) => {
+                for acquired in runs {
+                    self.take_up(&acquired);
+                }
+            }
+            LaneInput::Arrived(run, arrival) => self.on_arrival(run, arrival),
+            LaneInput::Read(inboxes) => {
+                for (run, arrivals) in inboxes {
+                    for arrival in arrivals {
+                        self.on_arrival(run.clone(), Some(arrival));
+                    }
+                }
+            }
+            LaneInput::Reloaded(run, epoch, acquired) => self.on_reloaded(&run, epoch, *acquired),
+            LaneInput::Outcome {
+                run,
+                epoch,
+                operation,
+                attempt,
+                outcome,
+            } => self.on_outcome(&run, epoch, operation, attempt, outcome),
+            LaneInput::Unfit(run, epoch, error) => self.block(&run, epoch, &error),
+            LaneInput::ForeignWake(run, epoch) => self.block(&run, epoch, &not_durable().0),
+            LaneInput::MakeRoom => self.make_room(),
+            LaneInput::Drain => self.drain(),
+            LaneInput::AbandonAttempts => self.abandon_attempts(),
+            LaneInput::Dead(done) => {
+                self.forget_all();
+                let _ = done.send(());
+            }
+        }
+    }
+
+    // --- runs come ------------------------------------------------------------------------------------------------
+
+    fn begin(&mut self, record: &RunRecord, first: &Event) {
+        let id = record.identity.workflow_id.clone();
+        let Some(program) = self
+            .shared
+            .program(record.kind, record.identity.workflow_type.as_str())
+        else {
+            return self.refuse(record, &self.not_registered(record));
+        };
+        let how = TakeUp {
+            settings: Arc::clone(&self.shared.settings),
+            program: &program,
+            foreign: self.foreign_wake(&id, record.epoch),
+        };
+        match Live::begin(record, first, &how) {
+            Ok(live) => {
+                let mut run = Run::new(live, record.read);
+                if run.live.draft().only_schedules_one_local_task() && !self.draining {
+                    run.held_until = Some(self.now() + FIRST_TURN_HELD);
+                    self.runs.insert(id.clone(), run);
+                    self.start_attempts_early(&id);
+                } else {
+                    self.runs.insert(id.clone(), run);
+                }
+                self.touch(&id);
+            }
+            Err(Refusal::Blocked(error)) => self.refuse(record, &error),
+        }
+    }
+
+    fn take_up(&mut self, acquired: &AcquiredRun) {
+        let record = &acquired.run;
+        let id = record.identity.workflow_id.clone();
+        let Some(program) = self
+            .shared
+            .program(record.kind, record.identity.workflow_type.as_str())
+        else {
+            return self.refuse(record, &self.not_registered(record));
+        };
+        let how = TakeUp {
+            settings: Arc::clone(&self.shared.settings),
+            program: &program,
+            foreign: self.foreign_wake(&id, record.epoch),
+        };
+        match Live::take_up(acquired, &how, self.clock(), None) {
+            Ok(live) => {
+                tracing::debug!(run = %id, epoch = %record.epoch, "run taken up");
+                self.runs.insert(id.clone(), Run::new(live, record.read));
+                self.touch(&id);
+            }
+            Err(Refusal::Blocked(error)) => self.refuse(record, &error),
+        }
+    }
+
+    fn not_registered(&self, record: &RunRecord) -> Error {
+        self.shared
+            .registry
+            .not_registered("workflow", record.identity.workflow_type.as_str())
+    }
+
+    fn foreign_wake(&self, id: &WorkflowId, epoch: Epoch) -> ForeignWake {
+        let lane = self.shared.lane.clone();
+        let id = id.clone();
+        Arc::new(move || drop(lane.send(LaneInput::ForeignWake(id.clone(), epoch))))
+    }
+
+    fn on_reloaded(&mut self, id: &WorkflowId, epoch: Epoch, acquired: Option<AcquiredRun>) {
+        let Some(run) = self.runs.get_mut(id).filter(|run| run.live.epoch == epoch) else {
+            return;
+        };
+        let Some(acquired) = acquired else {
+            return self.forget(id);
+        };
+        let record = &acquired.run;
+        let Some(program) = self
+            .shared
+            .program(record.kind, record.identity.workflow_type.as_str())
+        else {
+            return;
+        };
+        let undone = (run.live.writes(), run.attempts.keys().cloned().collect());
+        let foreign = self.foreign_wake(id, epoch);
+        let how = TakeUp {
+            settings: Arc::clone(&self.shared.settings),
+            program: &program,
+            foreign,
+        };
+        let now = self.clock();
+        match Live::take_up(&acquired, &how, now, Some(undone)) {
+            Ok(live) => {
+                let Some(run) = self.runs.get_mut(id) else {
+                    return;
+                };
+                run.replace(live, record.read, now);
+                self.touch(id);
+            }
+            Err(Refusal::Blocked(error)) => self.block(id, epoch, &error),
+        }
+    }
+
+    // --- inputs for runs ------------------------------------------------------------------------------------------
+
+    fn on_arrival(&mut self, id: WorkflowId, arrival: Option<Arrival>) {
+        let Some(run) = self.runs.get_mut(&id) else {
+            return;
+        };
+        match arrival {
+            Some(arrival) if arrival.number <= run.seen => {}
+            Some(arrival) if arrival.number == run.seen.next() => {
+                run.seen = arrival.number;
+                self.give(&id, Input::Arrival(arrival));
+            }
+            Some(_) | None => {
+                self.to_read.insert(id, run.seen);
+            }
+        }
+    }
+
+    fn on_outcome(
+        &mut self,
+        id: &WorkflowId,
+        epoch: Epoch,
+        operation: OperationKey,
+        attempt: u32,
+        outcome: Outcome,
+    ) {
+        let Some(run) = self.runs.get_mut(id).filter(|run| run.live.epoch == epoch) else {
+            return;
+        };
+        if run.attempts.remove(&operation).is_some() {
+            let input = Input::Outcome {
+                operation,
+                attempt,
+                outcome,
+            };
+            self.give(id, input);
+        }
+    }
+
+    fn give(&mut self, id: &WorkflowId, input: Input) {
+        let now = self.clock();
+        if let Some(run) = self.runs.get_mut(id) {
+            run.held_until = None;
+            if run.is_waiting() {
+                run.queued.push_back(input);
+            } else {
+                run.live.take(input, now);
+                self.touch(id);
+            }
+        }
+    }
+
+    /// Gives a run what waited for its turn to be answered.
+    pub(crate) fn give_queued(&mut self, id: &WorkflowId) {
+        let now = self.clock();
+        if let Some(run) = self.runs.get_mut(id) {
+            while let Some(input) = run.queued.pop_front() {
+                run.live.take(input, now);
+            }
+        }
+        self.touch(id);
+    }
+
+    /// Notes that a run changed: it may have a turn to commit, attempts to start, and another deadline.
+    pub(crate) fn touch(&mut self, id: &WorkflowId) {
+        self.start_recorded_attempts(id);
+        let (now, clock) = (self.now(), self.clock());
+        let draining = self.draining;
+        let park_after = self.shared.options.park_after;
+        let Some(run) = self.runs.get_mut(id) else {
+            return;
+        };
+        if let Some(before) = run.deadline.take() {
+            self.deadlines.remove(&(before, id.clone()));
+        }
+        if run.is_waiting() {
+            return;
+        }
+        if run.has_turn(draining, clock) {
+            if run.held_until.is_none_or(|held| held <= now) {
+                self.dirty.insert(id.clone());
+                return;
+            }
+        } else if !run.live.is_idle() {
+            run.idle_since = None;
+        } else if run.idle_since.is_none() {
+            run.idle_since = Some(now);
+        }
+        let deadline = [
+            run.held_until,
+            run.idle_since.map(|since| since + park_after),
+            run.live.wake_at().map(|due| now + due.since(clock)),
+        ];
+        run.deadline = deadline.into_iter().flatten().min();
+        if let Some(deadline) = run.deadline {
+            self.deadlines.insert((deadline, id.clone()));
+        }
+    }
+
+    // --- time -----------------------------------------------------------------------------------------------------
+
+    pub(crate) fn now(&self) -> Duration {
+        self.shared.environment.elapsed()
+    }
+
+    pub(crate) fn clock(&self) -> Timestamp {
+        self.shared.backend.clock()
+    }
+
+    fn until_deadline(&self) -> Option<Duration> {
+        let (deadline, _) = self.deadlines.first()?;
+        Some(
+            deadline
+                .saturating_sub(self.now())
+                .max(Duration::from_micros(100)),
+        )
+    }
+
+    fn on_deadlines(&mut self) {
+        let now = self.now();
+        while let Some((deadline, id)) = self.deadlines.first().cloned() {
+            if deadline > now {
+                return;
+            }
+            self.deadlines.pop_first();
+            self.on_deadline(&id, now);
+        }
+    }
+
+    fn on_deadline(&mut self, id: &WorkflowId, now: Duration) {
+        let clock = self.clock();
+        let park_after = self.shared.options.park_after;
+        let Some(run) = self.runs.get_mut(id) else {
+            return;
+        };
+        run.deadline = None;
+        if run.held_until.is_some_and(|held| held <= now) {
+            run.held_until = None;
+        } else if run.live.wake_at().is_some_and(|due| due <= clock) {
+            run.live.take(Input::Due, clock);
+        } else if run
+            .idle_since
+            .is_some_and(|since| since + park_after <= now)
+        {
+            run.ending.get_or_insert(Ending::Park);
+        }
+        self.touch(id);
+    }
+
+    // --- runs go --------------------------------------------------------------------------------------------------
+
+    fn make_room(&mut self) {
+        let idle: Vec<_> = self
+            .runs
+            .iter()
+            .filter(|(_, run)| run.idle_since.is_some() && !run.is_waiting())
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in idle {
+            if let Some(run) = self.runs.get_mut(&id) {
+                run.ending.get_or_insert(Ending::Park);
+            }
+            self.touch(&id);
+        }
+    }
+
+    fn drain(&mut self) {
+        self.draining = true;
+        let ids: Vec<_> = self.runs.keys().cloned().collect();
+        for id in ids {
+            self.touch(&id);
+        }
+    }
+
+    fn abandon_attempts(&mut self) {
+        let clock = self.clock();
+        let ids: Vec<_> = self.runs.keys().cloned().collect();
+        for id in ids {
+            if let Some(run) = self.runs.get_mut(&id) {
+                run.abort_attempts();
+                run.live.abandon_attempts(clock);
+            }
+            self.touch(&id);
+        }
+    }
+
+    fn block(&mut self, id: &WorkflowId, epoch: Epoch, error: &Error) {
+        let Some(run) = self.runs.get_mut(id).filter(|run| run.live.epoch == epoch) else {
+            return;
+        };
+        tracing::warn!(run = %id, reason = %error, "run blocked");
+        run.block(format!("{error:#}"));
+        self.touch(id);
+    }
+
+    /// Drops a run without writing anything; its attempts are stopped.
+    pub(crate) fn forget(&mut self, id: &WorkflowId) {
+        self.dirty.remove(id);
+        self.to_read.remove(id);
+        if let Some(mut run) = self.runs.remove(id) {
+            run.abort_attempts();
+            if let Some(deadline) = run.deadline {
+                self.deadlines.remove(&(deadline, id.clone()));
+            }
+            self.shared.live.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    fn forget_all(&mut self) {
+        self.in_flight = None;
+        let ids: Vec<_> = self.runs.keys().cloned().collect();
+        for id in ids {
+            self.forget(&id);
+        }
+        self.dirty.clear();
+        self.to_read.clear();
+    }
+
+    /// Asks for what arrived for a run since it last looked.
+    pub(crate) fn wants_reading(&mut self, id: &WorkflowId) {
+        if let Some(run) = self.runs.get(id) {
+            self.to_read.insert(id.clone(), run.seen);
+        }
+    }
+
+    /// Gives up a run that cannot be taken up.
+    fn refuse(&mut self, record: &RunRecord, error: &Error) {
+        let id = &record.identity.workflow_id;
+        tracing::warn!(run = %id, reason = %error, "run blocked");
+        self.shared.live.fetch_sub(1, Ordering::SeqCst);
+        let turn = TurnCommit {
+            run: id.clone(),
+            segment: record.segment,
+            epoch: record.epoch,
+            write: crate::id::WriteId(self.shared.environment.uuid()),
+            turn: None,
+            update: RunUpdate::Block {
+                read: record.read,
+                reason: format!("{error:#}"),
+                build: self.shared.serves.build.clone(),
+            },
+            data: Vec::new(),
+            subworkflows: Vec::new(),
+            enqueue: Vec::new(),
+            withdraw: Vec::new(),
+            outbox: Vec::new(),
+        };
+        self.blocked.push(turn);
+    }
+
+    // --- reading --------------------------------------------------------------------------------------------------
+
+    fn read_arrivals(&mut self) {
+        if self.to_read.is_empty() {
+            return;
+        }
+        let wanted: Vec<_> = std::mem::take(&mut self.to_read).into_iter().collect();
+        let shared = Arc::clone(&self.shared);
+        self.shared.spawn("inbox reader", async move {
+            let worker = shared.worker();
+            if let Some(inboxes) =
+                crate::worker::ask_again(&shared, || shared.backend.inbox(worker, wanted.clone()))
+                    .await
+            {
+                drop(shared.lane.send(LaneInput::Read(inboxes)));
+            }
+        });
+    }
+
+    /// Reads a run anew whose last turn was undone.
+    pub(crate) fn reload(&self, id: &WorkflowId, epoch: Epoch) {
+        let shared = Arc::clone(&self.shared);
+        let id = id.clone();
+        self.shared.spawn("reloader", async move {
+            let worker = shared.worker();
+            if let Some(acquired) =
+                crate::worker::ask_again(&shared, || shared.backend.reload(worker, &id, epoch))
+                    .await
+            {
+                drop(
+                    shared
+                        .lane
+                        .send(LaneInput::Reloaded(id.clone(), epoch, Box::new(acquired))),
+                );
+            }
+        });
+    }
+}
+
+async fn answered(
+    in_flight: &mut Option<InFlight>,
+) -> (Vec<Submitted>, BackendResult<Vec<Verdict>>) {
+    match in_flight {
+        Some(future) => future.as_mut().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn sleep_if(deadline: Option<Duration>, environment: &dyn crate::clock::Environment) {
+    match deadline {
+        Some(duration) => environment.sleep(duration).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,171 @@
+//! The IO shell that owns runs and executes tasks.
+//!
+//! ```text
+//! client ─► starter ─┐                       ┌─► attempts
+//!                    ├─► lane ◄─► backend ───┤
+//! keeper ─► acquire ─┘   (turns, commits)    └─► queues
+//! ```
+//!
+//! Invariants: all time, chance and spawning go through [`Environment`](crate::clock::Environment); all decisions are
+//! the engine's. Each part owns what it spawns.
+
+mod attempt;
+mod build;
+mod claims;
+mod commit;
+mod keeper;
+pub(crate) mod lane;
+mod lease;
+mod run;
+pub(crate) mod shared;
+mod starter;
+
+use std::future::Future;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+use crate::backend::{Error as BackendError, Kind};
+use crate::clock::Abort;
+use crate::error::Result;
+use crate::hub::Hub;
+use crate::id::WorkerId;
+use crate::worker::lane::LaneInput;
+use crate::worker::shared::Shared;
+
+pub use self::build::WorkerBuilder;
+
+/// Executes runs and tasks in this process until it is shut down.
+///
+/// Dropping it stops it at once, as a crash would: its runs are taken over when its lease is over. Call
+/// [`Worker::shutdown`] to hand them back at once.
+#[derive(Debug)]
+pub struct Worker {
+    shared: Arc<Shared>,
+    parts: Parts,
+}
+
+#[derive(Debug)]
+struct Parts {
+    tasks: Vec<Box<dyn Abort>>,
+    lane_done: Mutex<Option<oneshot::Receiver<()>>>,
+    keeper_stop: Mutex<Option<oneshot::Sender<()>>>,
+    hub: Arc<Hub>,
+}
+
+impl Worker {
+    /// Begins to build a worker that uses the client's backend.
+    pub fn builder(client: &crate::client::Client) -> WorkerBuilder {
+        WorkerBuilder::new(client)
+    }
+
+    /// Returns the id of this start of the worker.
+    #[must_use]
+    pub fn id(&self) -> WorkerId {
+        self.shared.worker()
+    }
+
+    /// Counts the runs that are in memory now; parked ones are not.
+    #[must_use]
+    pub fn live_runs(&self) -> usize {
+        self.shared.live.load(Ordering::SeqCst)
+    }
+
+    /// Drains and stops: takes no new runs, lets attempts end (for at most the drain timeout, 30 s by default), records
+    /// their outcomes, hands every run back so that another worker goes on at once, and leaves.
+    ///
+    /// # Errors
+    /// `Unavailable` when the backend cannot be told; the runs are taken over when the lease is over.
+    ///
+    /// # Cancel safety
+    /// Dropping the future stops the worker as a crash would.
+    pub async fn shutdown(self) -> Result<()> {
+        let shared = &self.shared;
+        tracing::info!(worker = %self.id(), "worker drains");
+        shared.draining.store(true, Ordering::SeqCst);
+        self.parts.hub.remove(self.id());
+        drop(shared.lane.send(LaneInput::Drain));
+        let done = take(&self.parts.lane_done);
+        if let Some(mut done) = done {
+            let patience = shared.environment.sleep(shared.options.drain_timeout);
+            let is_done = tokio::select! {
+                biased;
+                _ = &mut done => true,
+                () = patience => false,
+            };
+            if !is_done {
+                tracing::warn!("attempts did not end in time; their outcomes are lost");
+                drop(shared.lane.send(LaneInput::AbandonAttempts));
+                drop(done.await);
+            }
+        }
+        if let Some(stop) = take(&self.parts.keeper_stop) {
+            let _ = stop.send(());
+        }
+        let left = shared.backend.leave(self.id()).await;
+        tracing::info!(worker = %self.id(), "worker left");
+        left.map_err(BackendError::into_public)
+    }
+
+    /// Runs until Ctrl-C or, on Unix, SIGTERM; then drains as [`Worker::shutdown`] does.
+    ///
+    /// # Errors
+    /// As [`Worker::shutdown`]; also when no signal handler can be installed.
+    pub async fn run_until_signal(self) -> Result<()> {
+        termination().await?;
+        self.shutdown().await
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.parts.hub.remove(self.id());
+        for task in &self.parts.tasks {
+            task.abort();
+        }
+        drop(self.shared.lane.send(LaneInput::Dead(oneshot::channel().0)));
+    }
+}
+
+fn take<T>(cell: &Mutex<Option<T>>) -> Option<T> {
+    cell.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+#[cfg(unix)]
+async fn termination() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        interrupted = tokio::signal::ctrl_c() => interrupted?,
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+async fn termination() -> Result<()> {
+    Ok(tokio::signal::ctrl_c().await?)
+}
+
+/// Asks a read until it is answered, or the worker is another one by now.
+pub(crate) async fn ask_again<T, F>(shared: &Shared, ask: impl Fn() -> F) -> Option<T>
+where
+    F: Future<Output = crate::backend::Result<T>>,
+{
+    let worker = shared.worker();
+    let mut pause = Duration::from_millis(5);
+    while shared.worker() == worker {
+        match ask().await {
+            Ok(answer) => return Some(answer),
+            Err(error) if error.kind() == Kind::WorkerDead => return None,
+            Err(error) => {
+                tracing::warn!(%error, "backend not reached; asking again");
+                shared.environment.sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(1));
+            }
+        }
+    }
+    None
+}

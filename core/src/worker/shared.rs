@@ -1,0 +1,177 @@
+//! What the parts of one worker share.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::sync::{Notify, Semaphore, mpsc};
+
+use crate::backend::{Backend, Lane, Serves};
+use crate::clock::{BoxFuture, Environment};
+use crate::context::{Context, run_task_alone};
+use crate::engine::execution::Program;
+use crate::engine::live::Settings;
+use crate::hub::Hub;
+use crate::id::{QueueName, TaskName, WorkerId};
+use crate::identity::RunKind;
+use crate::registry::{Dependencies, Registry};
+use crate::worker::lane::LaneInput;
+use crate::worker::lease::Lease;
+
+/// Numbers the lanes of a worker: each has one request in flight.
+pub(crate) const COMMIT_LANE: u16 = 0;
+pub(crate) const START_LANE: u16 = 1;
+pub(crate) const ACQUIRE_LANE: u16 = 2;
+pub(crate) const LANES: u16 = 3;
+
+/// Holds a worker's options, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    pub(crate) slots: usize,
+    pub(crate) lease: Duration,
+    pub(crate) live_max: usize,
+    pub(crate) park_after: Duration,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) queues: Vec<(QueueName, usize)>,
+    pub(crate) label: String,
+}
+
+/// Is what the parts of one worker share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) environment: Arc<dyn Environment>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) registry: Registry,
+    pub(crate) dependencies: Arc<Dependencies>,
+    pub(crate) options: Options,
+    pub(crate) serves: Serves,
+    pub(crate) lease: Lease,
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) live: AtomicUsize,
+    pub(crate) draining: AtomicBool,
+    pub(crate) nudge: Arc<Notify>,
+    pub(crate) deliver: Notify,
+    pub(crate) lane: mpsc::UnboundedSender<LaneInput>,
+    worker: RwLock<WorkerId>,
+}
+
+/// Gathers what [`Shared`] is made of.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) environment: Arc<dyn Environment>,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) registry: Registry,
+    pub(crate) dependencies: Arc<Dependencies>,
+    pub(crate) options: Options,
+    pub(crate) serves: Serves,
+    pub(crate) lane: mpsc::UnboundedSender<LaneInput>,
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let worker = WorkerId(parts.environment.uuid());
+        Self {
+            backend: parts.backend,
+            hub: parts.hub,
+            settings: parts.settings,
+            registry: parts.registry,
+            dependencies: parts.dependencies,
+            slots: Arc::new(Semaphore::new(parts.options.slots)),
+            options: parts.options,
+            serves: parts.serves,
+            lease: Lease::default(),
+            live: AtomicUsize::new(0),
+            draining: AtomicBool::new(false),
+            nudge: Arc::new(Notify::new()),
+            deliver: Notify::new(),
+            lane: parts.lane,
+            worker: RwLock::new(worker),
+            environment: parts.environment,
+        }
+    }
+
+    /// Returns the id of this start of the worker.
+    pub(crate) fn worker(&self) -> WorkerId {
+        *self.worker.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Draws a new id, after the one before was declared dead.
+    pub(crate) fn renew_worker(&self) -> WorkerId {
+        let worker = WorkerId(self.environment.uuid());
+        *self.worker.write().unwrap_or_else(PoisonError::into_inner) = worker;
+        worker
+    }
+
+    pub(crate) fn lane_of(&self, number: u16) -> Lane {
+        Lane {
+            worker: self.worker(),
+            number,
+        }
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.lease.is_trusted(self.environment.elapsed())
+    }
+
+    /// Returns how to make the future of a run, if this process can execute it.
+    pub(crate) fn program(&self, kind: RunKind, workflow_type: &str) -> Option<Program> {
+        match kind {
+            RunKind::Workflow => self.workflow_program(workflow_type),
+            RunKind::Task => self.task_program(workflow_type),
+        }
+    }
+
+    fn workflow_program(&self, name: &str) -> Option<Program> {
+        let definition = self.registry.workflow(name)?;
+        Some(Arc::new(move |machine, arguments| {
+            let sealing = Arc::clone(machine);
+            let opened = machine.unseal(arguments, "arguments", definition.name);
+            let context = Context::new(machine);
+            Box::pin(async move {
+                let result = (definition.run)(context, opened?).await?;
+                sealing.seal(result, "result", definition.name)
+            })
+        }))
+    }
+
+    fn task_program(&self, name: &str) -> Option<Program> {
+        let definition = self.registry.task(name)?;
+        Some(Arc::new(move |machine, arguments| {
+            let options = machine
+                .task_options
+                .clone()
+                .unwrap_or_else(definition.options);
+            let name = TaskName::from_stored(definition.name);
+            Box::pin(run_task_alone(
+                Arc::clone(machine),
+                name,
+                arguments,
+                options,
+            ))
+        }))
+    }
+
+    /// Runs `future` beside the caller; a panic in it is logged and ends it alone.
+    pub(crate) fn spawn(
+        &self,
+        what: &'static str,
+        future: impl Future<Output = ()> + Send + 'static,
+    ) -> Box<dyn crate::clock::Abort> {
+        let guarded: BoxFuture<'static, ()> = Box::pin(async move {
+            if AssertUnwindSafe(future).catch_unwind().await.is_err() {
+                tracing::error!(part = what, "part of the worker panicked");
+            }
+        });
+        self.environment.spawn(guarded)
+    }
+}

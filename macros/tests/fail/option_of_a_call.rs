@@ -1,0 +1,11 @@
+#![allow(unused_variables)]
+extern crate longhaul_core as longhaul;
+
+use longhaul_macros::task;
+
+#[task(idempotency_key = "order")]
+async fn charge(total: u64) -> u64 {
+    total
+}
+
+fn main() {}
