@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use crate::error::{Failure, Result};
 use crate::row::{self, RunNumber, run_record, select_run, stored_turn, with_tags};
+use crate::writer::News;
 use crate::{Shared, SqliteBackend, commit, events, takeover, tasks, timers};
 
 pub(crate) const UNREAD: &str = "
@@ -42,7 +43,7 @@ impl State for SqliteBackend {
         let worker = request.worker;
         if let Some(lease) = request.extend {
             let clock = self.shared.clock.clone();
-            self.write(move |connection| {
+            self.write_and_tell(News::Kept, move |connection| {
                 takeover::extend(connection, worker, clock.now().after(lease))
             })
             .await?;
