@@ -132,8 +132,11 @@ impl State for SqliteBackend {
 
     async fn commit(&self, lane: Lane, turns: Vec<TurnCommit>) -> Answered<Vec<Verdict>> {
         let clock = self.shared.clock.clone();
-        self.write(move |connection| commit::commit(connection, lane.worker, &turns, clock.now()))
-            .await
+        let news = commit::news(&turns);
+        self.write_and_tell(news, move |connection| {
+            commit::commit(connection, lane.worker, &turns, clock.now())
+        })
+        .await
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) enum Order {
 pub(crate) enum News {
     /// Whoever waits for hints gets one.
     Told,
-    /// Only a lease moved, which an idle worker must not wake anybody with.
+    /// It concerns whoever asked for it alone, such as a lease or a warm step.
     Kept,
 }
 
@@ -118,6 +118,7 @@ pub(crate) struct Writer {
     neighbours: bool,
     neighbours_seen: Option<Instant>,
     version_seen: Option<i64>,
+    noticed: Option<Instant>,
     leases_seen: Vec<i64>,
 }
 
@@ -134,6 +135,7 @@ impl Writer {
             neighbours: false,
             neighbours_seen: None,
             version_seen: None,
+            noticed: None,
             leases_seen: Vec::new(),
         }
     }
@@ -146,6 +148,7 @@ impl Writer {
                 continue;
             }
             self.write(&mut batch);
+            self.notice_others_now_and_then();
             if self.has_neighbours() {
                 std::thread::sleep(YIELD);
             }
@@ -267,11 +270,21 @@ impl Writer {
         Ok(leases)
     }
 
+    /// Keeps a busy writer from overlooking what other processes do.
+    fn notice_others_now_and_then(&mut self) {
+        let is_watched = self.shared.changes.receiver_count() > 0;
+        let is_time = self.noticed.is_none_or(|at| at.elapsed() >= HINTS_EVERY);
+        if is_watched && is_time {
+            self.notice_others();
+        }
+    }
+
     /// Gives a hint when another process has changed the database.
     ///
     /// A change that moved leases gives none: idle workers make one every other second, and whatever was changed with
     /// it is found by the next beat.
     fn notice_others(&mut self) {
+        self.noticed = Some(Instant::now());
         if let Err(cause) = self.look() {
             tracing::debug!(%cause, "changes of other processes cannot be seen");
         }

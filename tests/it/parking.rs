@@ -35,7 +35,7 @@ impl Drop for InMemory {
 #[workflow]
 async fn waits(ctx: Context, store: usize, number: u32) -> Result<u32> {
     let _counted = InMemory::new(store);
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         ctx.receive(WAKE).await
     } else {
         ctx.sleep(minutes(1)).await?;
@@ -80,7 +80,7 @@ async fn check(backend: Arc<dyn Backend>, clock: BackendClock, store: usize) {
     assert_eq!(in_memory(), 0);
 
     clock.advance(minutes(2));
-    for number in numbers.iter().filter(|number| **number % 2 == 0) {
+    for number in numbers.iter().filter(|number| number.is_multiple_of(2)) {
         let run = client.handle::<u32>(format!("run-{number:05}")).unwrap();
         run.signal(WAKE, *number).await.unwrap();
     }

@@ -62,8 +62,8 @@ fn lock_files(folder: &Path) -> Vec<String> {
 
 const DATABASE_OF_CHILD: &str = "LONGHAUL_TEST_DATABASE_OF_CHILD";
 
+/// Is the process that the next test kills; does nothing unless that test started it.
 #[tokio::test]
-#[ignore = "is the process that the next test kills"]
 async fn child_that_owns_a_run_until_it_is_killed() {
     let Ok(path) = std::env::var(DATABASE_OF_CHILD) else {
         return;
@@ -83,7 +83,6 @@ async fn runs_of_a_killed_process_are_taken_over_at_once() {
         .args([
             "--exact",
             "locks::child_that_owns_a_run_until_it_is_killed",
-            "--ignored",
             "--nocapture",
         ])
         .env(DATABASE_OF_CHILD, &path)
