@@ -1,6 +1,6 @@
 //! The file: how it is made, recognised, refused and kept.
 
-use crate::*;
+use super::*;
 
 async fn refusal(path: &Path, kind: Kind, why: &str) {
     let error = SqliteBackend::open(SqliteConfig::new(path))

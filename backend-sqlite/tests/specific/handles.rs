@@ -1,6 +1,6 @@
 //! Several handles on one file, and hints between them.
 
-use crate::*;
+use super::*;
 
 #[tokio::test]
 async fn two_handles_on_one_file_see_each_other() {

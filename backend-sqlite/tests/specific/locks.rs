@@ -1,6 +1,6 @@
 //! File locks: death is seen before the lease is over.
 
-use crate::*;
+use super::*;
 
 #[tokio::test]
 async fn worker_whose_handle_is_gone_is_dead_before_its_lease_is_over() {

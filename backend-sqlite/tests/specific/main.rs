@@ -29,6 +29,9 @@ use rusqlite::Connection;
 mod file;
 mod handles;
 mod locks;
+mod queues;
+mod rules;
+mod store;
 mod write;
 
 const LEASE: Duration = Duration::from_secs(5);

@@ -1,6 +1,6 @@
 //! The writer: group commit, its cost, and what a dropped or repeated request leaves.
 
-use crate::*;
+use super::*;
 
 #[tokio::test]
 async fn warm_step_costs_one_commit_and_no_read() {
