@@ -38,3 +38,15 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/workflows.md")]
+struct WorkflowsDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/backends.md")]
+struct BackendsDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/troubleshooting.md")]
+struct TroubleshootingDoctests;
