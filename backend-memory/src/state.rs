@@ -36,6 +36,7 @@ impl State for MemoryBackend {
             next_claimable,
             dead: store.dead_workers(now),
             outbox: !store.outbox.is_empty(),
+            owned: store.owned_by(request.worker).len(),
         })
     }
 
@@ -96,6 +97,16 @@ impl State for MemoryBackend {
             .run(run)
             .filter(|run| run.record.owner == Some(worker) && run.record.epoch == epoch);
         Ok(found.map(load))
+    }
+
+    async fn owned(&self, worker: WorkerId) -> Result<Vec<(WorkflowId, Epoch)>> {
+        let store = self.store();
+        let epoch = |id: WorkflowId| store.run(&id).map(|run| (id.clone(), run.record.epoch));
+        Ok(store
+            .owned_by(worker)
+            .into_iter()
+            .filter_map(epoch)
+            .collect())
     }
 
     async fn commit(&self, lane: Lane, turns: Vec<TurnCommit>) -> Result<Vec<Verdict>> {

@@ -23,6 +23,12 @@ pub(crate) const UNREAD: &str = "
     select id from run indexed by run_unread
     where owner is not null and arrivals > read_to and owner = ?1 order by id";
 
+pub(crate) const OWNED_COUNT: &str =
+    "select count(*) from run indexed by run_owned where owner is not null and owner = ?1";
+
+pub(crate) const OWNED: &str = "
+    select id, epoch from run indexed by run_owned where owner is not null and owner = ?1 order by id";
+
 #[async_trait]
 impl State for SqliteBackend {
     async fn join(&self, request: JoinRequest) -> Answered<()> {
@@ -130,6 +136,20 @@ impl State for SqliteBackend {
         .await
     }
 
+    async fn owned(&self, worker: WorkerId) -> Answered<Vec<(WorkflowId, Epoch)>> {
+        self.read(move |connection| {
+            let owned = connection
+                .prepare_cached(OWNED)?
+                .query_map([worker.0.as_bytes()], |found| {
+                    let id = WorkflowId::from_stored(row::text(found, 0)?);
+                    Ok((id, Epoch(found.get(1)?)))
+                })?
+                .collect::<rusqlite::Result<_>>()?;
+            Ok(owned)
+        })
+        .await
+    }
+
     async fn commit(&self, lane: Lane, turns: Vec<TurnCommit>) -> Answered<Vec<Verdict>> {
         let clock = self.shared.clock.clone();
         let news = commit::news(&turns);
@@ -164,6 +184,9 @@ fn beat(
         next_claimable,
         dead: takeover::dead(connection, &shared.locks, now)?,
         outbox: events::has_outbox(connection)?,
+        owned: connection
+            .prepare_cached(OWNED_COUNT)?
+            .query_row([worker.0.as_bytes()], |found| found.get(0))?,
     })
 }
 

@@ -92,6 +92,8 @@ pub struct Beat {
     pub dead: Vec<WorkerId>,
     /// Whether messages to other runs wait in the outbox.
     pub outbox: bool,
+    /// How many runs the worker owns.
+    pub owned: usize,
 }
 
 /// Counts runs that nobody owns and some worker could take.

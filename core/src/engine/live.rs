@@ -358,6 +358,12 @@ impl Live {
         draft
     }
 
+    /// Forgets what was not committed; the run can then only be given up.
+    pub(crate) fn drop_draft(&mut self) {
+        self.draft = Draft::default();
+        self.read = self.committed_read;
+    }
+
     /// Counts a write that is not the draft's.
     pub(crate) fn count_write(&mut self) {
         self.writes += 1;

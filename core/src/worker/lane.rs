@@ -21,6 +21,7 @@ use crate::engine::live::{Input, Live, Refusal, TakeUp};
 use crate::error::Error;
 use crate::history::{Event, OperationKey, Outcome};
 use crate::id::{Epoch, WorkflowId};
+use crate::worker::ask_again;
 use crate::worker::commit::Submitted;
 use crate::worker::run::{Ending, Run};
 use crate::worker::shared::Shared;
@@ -54,6 +55,8 @@ pub(crate) enum LaneInput {
     },
     /// A run cannot go on in this process.
     Unfit(WorkflowId, Epoch, Error),
+    /// What the worker owns by the backend's account; what is not here is taken up.
+    Owned(Vec<(WorkflowId, Epoch)>),
     /// Something that is not durable woke a run.
     ForeignWake(WorkflowId, Epoch),
     /// Due runs wait for room.
@@ -161,6 +164,7 @@ impl Lane {
             } => self.on_outcome(&run, epoch, operation, attempt, outcome),
             LaneInput::Unfit(run, epoch, error) => self.block(&run, epoch, &error),
             LaneInput::ForeignWake(run, epoch) => self.block(&run, epoch, &not_durable().0),
+            LaneInput::Owned(owned) => self.take_up_missing(owned),
             LaneInput::MakeRoom => self.make_room(),
             LaneInput::Drain => self.drain(),
             LaneInput::AbandonAttempts => self.abandon_attempts(),
@@ -173,7 +177,39 @@ impl Lane {
 
     // --- runs come ------------------------------------------------------------------------------------------------
 
+    /// Tells whether a run that came is here already; then it takes no room of its own.
+    fn is_here(&self, record: &RunRecord) -> bool {
+        let is_here = self.runs.contains_key(&record.identity.workflow_id);
+        if is_here {
+            self.shared.live.fetch_sub(1, Ordering::SeqCst);
+        }
+        is_here
+    }
+
+    /// Takes up runs that the worker owns without knowing, as the answer that said so was lost.
+    fn take_up_missing(&self, owned: Vec<(WorkflowId, Epoch)>) {
+        for (id, epoch) in owned {
+            if self.runs.contains_key(&id) {
+                continue;
+            }
+            tracing::warn!(run = %id, "owned and not live; taken up again");
+            let shared = Arc::clone(&self.shared);
+            self.shared.spawn("reloader", async move {
+                let worker = shared.worker();
+                let acquired =
+                    ask_again(&shared, || shared.backend.reload(worker, &id, epoch)).await;
+                if let Some(Some(acquired)) = acquired {
+                    shared.live.fetch_add(1, Ordering::SeqCst);
+                    drop(shared.lane.send(LaneInput::Acquired(vec![acquired])));
+                }
+            });
+        }
+    }
+
     fn begin(&mut self, record: &RunRecord, first: &Event) {
+        if self.is_here(record) {
+            return;
+        }
         let id = record.identity.workflow_id.clone();
         let Some(program) = self
             .shared
@@ -204,6 +240,9 @@ impl Lane {
 
     fn take_up(&mut self, acquired: &AcquiredRun) {
         let record = &acquired.run;
+        if self.is_here(record) {
+            return;
+        }
         let id = record.identity.workflow_id.clone();
         let Some(program) = self
             .shared
@@ -533,8 +572,7 @@ impl Lane {
         self.shared.spawn("inbox reader", async move {
             let worker = shared.worker();
             if let Some(inboxes) =
-                crate::worker::ask_again(&shared, || shared.backend.inbox(worker, wanted.clone()))
-                    .await
+                ask_again(&shared, || shared.backend.inbox(worker, wanted.clone())).await
             {
                 drop(shared.lane.send(LaneInput::Read(inboxes)));
             }
@@ -548,8 +586,7 @@ impl Lane {
         self.shared.spawn("reloader", async move {
             let worker = shared.worker();
             if let Some(acquired) =
-                crate::worker::ask_again(&shared, || shared.backend.reload(worker, &id, epoch))
-                    .await
+                ask_again(&shared, || shared.backend.reload(worker, &id, epoch)).await
             {
                 drop(
                     shared

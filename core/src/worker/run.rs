@@ -24,6 +24,8 @@ pub(crate) enum Ending {
     Park,
     /// Blocked for this build.
     Block(String),
+    /// Blocked for this build, and nothing else is written, as the store refused what would be.
+    Refuse(String),
 }
 
 /// Says what the run is waiting for before it takes inputs again.
@@ -166,7 +168,7 @@ impl Run {
             return Some(format!("{:#}", stuck.0));
         }
         match &self.ending {
-            Some(Ending::Block(reason)) => Some(reason.clone()),
+            Some(Ending::Block(reason) | Ending::Refuse(reason)) => Some(reason.clone()),
             Some(Ending::Park) | None => None,
         }
     }
