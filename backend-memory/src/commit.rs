@@ -152,6 +152,7 @@ fn write_row(
     let Some(read) = update.read() else { return };
     let record = &mut run.record;
     record.read = record.read.max(read);
+    record.lost = 0;
     record.updated_at = now;
     if is_without_turn {
         run.last_write = Some(write);

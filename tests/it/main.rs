@@ -15,6 +15,7 @@ mod basic_workflow;
 mod control_flow;
 mod cost;
 mod error_recovery;
+mod kill;
 mod nested_workflow;
 mod parking;
 mod state_persistence;

@@ -102,6 +102,7 @@ impl Lane {
             }
         };
         run.waiting = Waiting::Commit;
+        run.owes_sign = false;
         run.idle_since = None;
         let commit = TurnCommit {
             run: id.clone(),
@@ -186,6 +187,11 @@ impl Lane {
                 run.sealed = true;
             } else if let Some(read) = submitted.update.read() {
                 run.live.note_committed(read);
+            }
+            for operation in &submitted.draft.release {
+                if let Some(gate) = run.gates.remove(operation) {
+                    let _ = gate.send(());
+                }
             }
             for operation in &submitted.draft.stop {
                 if let Some(attempt) = run.attempts.remove(operation) {

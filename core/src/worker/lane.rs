@@ -29,6 +29,9 @@ use crate::worker::shared::Shared;
 /// Is the most inputs that are taken in before the next commit is made.
 const INPUTS_PER_ROUND_MAX: usize = 4_096;
 
+/// Is how often in a row a run may be lost without a sign of progress before taking it up must leave one.
+const LOST_WITHOUT_SIGN_MAX: u32 = 2;
+
 /// Is how long the first turn of a run may wait for the outcome of its first task.
 const FIRST_TURN_HELD: Duration = Duration::from_millis(50);
 
@@ -52,6 +55,13 @@ pub(crate) enum LaneInput {
         operation: OperationKey,
         attempt: u32,
         outcome: Outcome,
+    },
+    /// An attempt has its slot and waits for the record of its start.
+    Starting {
+        run: WorkflowId,
+        epoch: Epoch,
+        operation: OperationKey,
+        attempt: u32,
     },
     /// A run cannot go on in this process.
     Unfit(WorkflowId, Epoch, Error),
@@ -162,6 +172,20 @@ impl Lane {
                 attempt,
                 outcome,
             } => self.on_outcome(&run, epoch, operation, attempt, outcome),
+            LaneInput::Starting {
+                run,
+                epoch,
+                operation,
+                attempt,
+            } => {
+                if self
+                    .runs
+                    .get(&run)
+                    .is_some_and(|run| run.live.epoch == epoch)
+                {
+                    self.give(&run, Input::Starting { operation, attempt });
+                }
+            }
             LaneInput::Unfit(run, epoch, error) => self.block(&run, epoch, &error),
             LaneInput::ForeignWake(run, epoch) => self.block(&run, epoch, &not_durable().0),
             LaneInput::Owned(owned) => self.take_up_missing(owned),
@@ -258,7 +282,9 @@ impl Lane {
         match Live::take_up(acquired, &how, self.clock(), None) {
             Ok(live) => {
                 tracing::debug!(run = %id, epoch = %record.epoch, "run taken up");
-                self.runs.insert(id.clone(), Run::new(live, record.read));
+                let mut run = Run::new(live, record.read);
+                run.owes_sign = record.lost >= LOST_WITHOUT_SIGN_MAX;
+                self.runs.insert(id.clone(), run);
                 self.touch(&id);
             }
             Err(Refusal::Blocked(error)) => self.refuse(record, &error),
