@@ -28,6 +28,8 @@ use longhaul_core::clock::BackendClock;
 mod cases;
 pub mod world;
 
+pub mod commit;
+pub mod ownership;
 pub mod start;
 
 pub use cases::CASES;

@@ -208,7 +208,7 @@ impl World {
     }
 
     /// Commits a turn that must be taken, and moves the run on.
-    pub async fn done(&self, run: &mut Run, turn: Turn) {
+    pub async fn done(&self, turn: Turn, run: &mut Run) {
         assert_eq!(self.commit(&turn).await, Verdict::Committed);
         run.turns += u64::from(turn.commit.turn.is_some());
         if let Some(read) = turn.commit.update.read() {
@@ -219,25 +219,25 @@ impl World {
     /// Appends a turn.
     pub async fn append(&self, run: &mut Run) {
         let turn = run.turn();
-        self.done(run, turn).await;
+        self.done(turn, run).await;
     }
 
     /// Parks a run for good.
     pub async fn park(&self, run: &mut Run) {
         let turn = run.turn().park();
-        self.done(run, turn).await;
+        self.done(turn, run).await;
     }
 
     /// Parks a run until a time.
     pub async fn park_until(&self, run: &mut Run, wake_at: Timestamp) {
         let turn = run.turn().park_until(wake_at);
-        self.done(run, turn).await;
+        self.done(turn, run).await;
     }
 
     /// Ends a run.
     pub async fn end(&self, run: &mut Run) {
         let turn = run.turn().end();
-        self.done(run, turn).await;
+        self.done(turn, run).await;
     }
 
     /// Starts a run and ends it.
@@ -333,6 +333,11 @@ impl World {
             tasks: vec![task("charge")],
         };
         self.backend().claim(request).await.unwrap()
+    }
+
+    /// Claims the one attempt that a single slot gets.
+    pub async fn claim_one(&self, worker: WorkerId) -> QueuedAttempt {
+        one(self.claim(worker, 1).await)
     }
 
     /// Reports the end of an attempt.
