@@ -101,6 +101,56 @@ list! { ($)
         acquired_run_is_running_without_a_due_time,
         reload_shows_an_owned_run_anew,
         reload_shows_nothing_to_whoever_does_not_own_it;
+    arrivals:
+        arrivals_are_numbered_densely_from_one,
+        racing_arrivals_get_a_number_each,
+        arrival_is_stored_as_it_was_accepted,
+        same_write_arrives_once,
+        same_write_that_was_read_arrives_no_second_time,
+        same_write_to_another_run_is_another_arrival,
+        full_inbox_refuses_until_something_is_read,
+        finished_run_refuses_and_says_how_it_ended,
+        unknown_run_refuses_and_is_not_made,
+        batch_of_arrivals_is_answered_in_order,
+        arrival_makes_a_parked_run_due_now,
+        arrival_does_not_put_off_a_run_that_was_due_before,
+        arrival_does_not_make_an_owned_run_due,
+        inbox_reads_only_own_runs,
+        inbox_reads_only_what_is_newer,
+        beat_of_the_owner_names_runs_with_something_unread,
+        acquired_run_comes_with_what_is_unread_alone,
+        hint_follows_an_arrival;
+    timers:
+        run_is_not_due_before_its_time_and_due_exactly_at_it,
+        next_due_time_is_the_earliest_that_is_ahead,
+        beat_counts_what_is_due_like_the_timers_do,
+        runs_of_other_routes_are_neither_counted_nor_taken,
+        runs_are_taken_in_the_order_of_their_due_times,
+        due_order_spans_routes,
+        limit_bounds_what_is_taken,
+        racing_acquirers_take_each_run_once,
+        park_until_a_time_that_is_past_is_due_at_once,
+        clock_is_never_ahead_of_due_times;
+    tasks:
+        claimed_attempt_is_what_was_queued,
+        higher_priority_is_claimed_first,
+        equal_attempts_are_claimed_in_the_order_they_were_put_in,
+        earlier_due_is_claimed_first_among_equal_priorities,
+        attempt_is_not_claimed_before_it_is_due,
+        no_more_are_claimed_than_each_queue_has_slots,
+        only_tasks_that_the_worker_runs_are_claimed,
+        racing_claims_get_each_attempt_once,
+        reported_outcome_reaches_the_run_and_leaves_the_queue,
+        reported_outcome_makes_a_parked_run_due,
+        same_report_again_is_accepted_and_changes_nothing,
+        report_of_an_attempt_that_was_reported_is_stale,
+        report_of_another_workers_claim_is_stale,
+        report_of_an_attempt_that_nobody_claimed_is_stale,
+        batch_of_reports_is_answered_in_order,
+        withdrawn_attempt_is_neither_claimed_nor_reported,
+        attempt_of_a_finished_run_is_neither_claimed_nor_reported,
+        next_attempt_of_an_operation_is_an_attempt_of_its_own,
+        beat_counts_what_can_be_claimed_and_knows_when_more_can;
 }
 
 #[cfg(test)]
@@ -113,6 +163,9 @@ mod tests {
         ("start", include_str!("start.rs")),
         ("commit", include_str!("commit.rs")),
         ("ownership", include_str!("ownership.rs")),
+        ("arrivals", include_str!("arrivals.rs")),
+        ("timers", include_str!("timers.rs")),
+        ("tasks", include_str!("tasks.rs")),
     ];
 
     #[test]

@@ -28,9 +28,12 @@ use longhaul_core::clock::BackendClock;
 mod cases;
 pub mod world;
 
+pub mod arrivals;
 pub mod commit;
 pub mod ownership;
 pub mod start;
+pub mod tasks;
+pub mod timers;
 
 pub use cases::CASES;
 pub use world::World;
