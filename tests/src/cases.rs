@@ -151,6 +151,50 @@ list! { ($)
         attempt_of_a_finished_run_is_neither_claimed_nor_reported,
         next_attempt_of_an_operation_is_an_attempt_of_its_own,
         beat_counts_what_can_be_claimed_and_knows_when_more_can;
+    inspect:
+        runs_are_listed_in_the_order_of_the_bytes_of_their_ids,
+        pages_miss_and_repeat_nothing_while_others_are_started,
+        page_goes_on_after_an_id_that_is_not_there,
+        filter_by_status_chooses_any_of_them,
+        filter_by_type_and_kind,
+        filter_by_tags_needs_all_of_them,
+        filter_by_parent_and_root,
+        filter_by_prefix_takes_every_character_as_it_is,
+        filters_narrow_each_other_and_pages_follow_them,
+        limit_of_nothing_or_above_the_largest_page_is_invalid,
+        history_is_paged_by_turn,
+        history_is_of_the_segment_that_was_asked_for,
+        states_are_told_in_the_order_asked_for_and_none_for_the_unknown,
+        unknown_run_is_none_or_not_found,
+        workers_are_shown_as_they_joined_with_what_they_own,
+        queues_show_what_waits_and_what_is_claimed;
+    hostile:
+        odd_ids_are_kept_and_kept_apart,
+        ids_that_differ_in_case_are_different,
+        longest_ids_are_kept_apart_by_their_last_character,
+        odd_names_of_everything_else_come_back_as_they_were,
+        odd_tags_choose_their_own_runs,
+        records_of_any_bytes_come_back_as_they_were,
+        large_records_come_back_whole,
+        empty_batches_are_answered_with_nothing;
+    reopening:
+        reopening_keeps_the_row_and_the_history,
+        reopening_keeps_the_register_and_its_ownerships,
+        reopening_keeps_the_inbox_and_what_it_knows,
+        reopening_keeps_what_was_committed_known,
+        reopening_keeps_data,
+        reopening_keeps_queues_and_claims,
+        reopening_keeps_the_outbox,
+        reopening_keeps_due_times_seals_and_losses,
+        reopening_keeps_what_was_fixed_when_the_store_was_made;
+    cancellation:
+        dropped_start_is_whole_or_not_there,
+        dropped_commit_is_whole_or_not_there,
+        dropped_arrival_arrives_once_when_it_is_asked_again,
+        dropped_acquire_loses_no_run,
+        dropped_claim_and_report_end_an_attempt_once,
+        dropped_takeover_frees_all_or_nothing,
+        dropped_delivery_delivers_once;
 }
 
 #[cfg(test)]
@@ -166,6 +210,10 @@ mod tests {
         ("arrivals", include_str!("arrivals.rs")),
         ("timers", include_str!("timers.rs")),
         ("tasks", include_str!("tasks.rs")),
+        ("inspect", include_str!("inspect.rs")),
+        ("hostile", include_str!("hostile.rs")),
+        ("reopening", include_str!("reopening.rs")),
+        ("cancellation", include_str!("cancellation.rs")),
     ];
 
     #[test]

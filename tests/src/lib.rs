@@ -29,8 +29,12 @@ mod cases;
 pub mod world;
 
 pub mod arrivals;
+pub mod cancellation;
 pub mod commit;
+pub mod hostile;
+pub mod inspect;
 pub mod ownership;
+pub mod reopening;
 pub mod start;
 pub mod tasks;
 pub mod timers;
