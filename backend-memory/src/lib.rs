@@ -22,10 +22,17 @@ use tokio::sync::watch;
 
 use crate::store::Store;
 
+mod commit;
 mod config;
 mod error;
+mod events;
+mod inspect;
 mod queue;
+mod state;
 mod store;
+mod tasks;
+mod timers;
+mod workers;
 
 pub use config::MemoryConfig;
 
@@ -113,5 +120,19 @@ impl fmt::Debug for MemoryBackend {
         f.debug_struct("MemoryBackend")
             .field("name", &self.shared.name)
             .finish_non_exhaustive()
+    }
+}
+
+impl Backend for MemoryBackend {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn store(&self) -> StoreInfo {
+        self.shared.info.clone()
+    }
+
+    fn clock(&self) -> Timestamp {
+        self.shared.clock.now()
     }
 }

@@ -161,10 +161,10 @@ impl Queues {
     }
 
     /// Takes what a worker has claimed off the queues, in the order it was put in.
-    pub(crate) fn give_up(&mut self, worker: WorkerId) -> Vec<(RunNumber, QueuedAttempt)> {
+    pub(crate) fn give_up(&mut self, worker: WorkerId) -> Vec<QueuedAttempt> {
         let claimed = self.claimed.remove(&worker).unwrap_or_default();
         let given_up = claimed.into_iter().filter_map(|number| self.remove(number));
-        given_up.map(|row| (row.run, row.attempt)).collect()
+        given_up.map(|row| row.attempt).collect()
     }
 
     /// Counts the attempts of each queue.

@@ -5,7 +5,6 @@
 //! same requests give the same answers in each process.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::time::Duration;
 
 use longhaul_core::backend::{Arrival, JoinRequest, Message, RunRecord, StartRun};
 use longhaul_core::clock::Timestamp;
@@ -139,8 +138,6 @@ pub(crate) struct Owned {
 #[derive(Debug)]
 pub(crate) struct WorkerRow {
     pub(crate) joined: JoinRequest,
-    /// How long its lease is after each extension that it did not ask for.
-    pub(crate) lease: Duration,
     pub(crate) lease_until: Timestamp,
 }
 
@@ -179,12 +176,16 @@ impl Store {
         self.enter(number, &row.record.route, &row.place());
         self.numbers.insert(id.clone(), number);
         self.runs.insert(number, row);
-        if let Some(parent) = &identity.parent {
-            let siblings = self.children.entry(parent.clone()).or_default();
-            siblings.insert(id.clone());
-            let tree = self.tree.entry(identity.root.clone()).or_default();
-            tree.insert(id);
-        }
+        let root = match &identity.parent {
+            Some(parent) => {
+                let siblings = self.children.entry(parent.clone()).or_default();
+                siblings.insert(id.clone());
+                &identity.root
+            }
+            None => &id,
+        };
+        let tree = self.tree.entry(root.clone()).or_default();
+        tree.insert(id.clone());
         self.has_news = true;
         true
     }
@@ -214,7 +215,7 @@ impl Store {
         self.children.get(parent)
     }
 
-    /// Returns the ids of the runs below a root.
+    /// Returns the ids of a root and the runs below it.
     pub(crate) fn tree(&self, root: &WorkflowId) -> Option<&BTreeSet<WorkflowId>> {
         self.tree.get(root)
     }
@@ -230,9 +231,9 @@ impl Store {
     }
 
     /// Appends a turn, which no index knows of.
-    pub(crate) fn append(&mut self, number: RunNumber, turn: &StoredTurn, write: WriteId) {
+    pub(crate) fn append(&mut self, number: RunNumber, turn: StoredTurn, write: WriteId) {
         if let Some(row) = self.runs.get_mut(&number) {
-            let (turn, write) = (turn.clone(), Some(write));
+            let write = Some(write);
             row.turns.push(TurnRow { turn, write });
         }
     }
