@@ -186,7 +186,7 @@ impl Store {
         };
         let tree = self.tree.entry(root.clone()).or_default();
         tree.insert(id.clone());
-        self.has_news = true;
+        self.has_news |= owner.is_none();
         true
     }
 
