@@ -1,7 +1,7 @@
 //! The one place where an owned run changes.
 //!
-//! Invariants: a turn is checked whole before its first write, so that a verdict other than `Committed` wrote nothing. A
-//! turn that only appends changes no run row and gives no hint.
+//! Invariants: a turn is checked whole before its first write, so that a verdict other than `Committed` wrote nothing.
+//! A turn that only appends changes no run row and gives no hint.
 
 use longhaul_core::backend::{
     ArrivalBody, ArrivalKind, Message, RunUpdate, StartRun, TurnCommit, Verdict,

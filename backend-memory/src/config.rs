@@ -103,8 +103,8 @@ impl MemoryConfig {
         Some((name, self.namespace.clone()))
     }
 
-    pub(crate) const fn chosen_clock(&self) -> &BackendClock {
-        &self.clock
+    pub(crate) fn into_clock(self) -> BackendClock {
+        self.clock
     }
 }
 

@@ -1,7 +1,8 @@
 //! The memory backend: a store inside the process, for tests and as the reference of the contract.
 //!
-//! Invariants: each request is applied whole under one lock, which is never held over an await; the clock is read inside
-//! it, so that requests see time in the order they are applied. Every comparison of times uses the configured clock.
+//! Invariants: each request is applied whole under one lock, which is never held over an await; the clock is read
+//! inside it, so that requests see time in the order they are applied. Every comparison of times uses the configured
+//! clock.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     test,
@@ -57,7 +58,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(config: &MemoryConfig) -> Self {
+    fn new(config: MemoryConfig) -> Self {
         let mut hash_key = [0; 16];
         for (byte, random) in hash_key.iter_mut().zip(random_bytes_of_the_system()) {
             *byte = random;
@@ -68,7 +69,7 @@ impl Shared {
                 hash_key,
                 partitions: PARTITIONS_DEFAULT,
             },
-            clock: config.chosen_clock().clone(),
+            clock: config.into_clock(),
             store: Mutex::default(),
             changes: watch::Sender::new(0),
         }
@@ -76,15 +77,11 @@ impl Shared {
 }
 
 impl MemoryBackend {
-    /// Opens the store of that name, and makes it when no handle of this process has it open; without a name, makes one.
+    /// Opens the store of that name, and makes it when no handle of this process has it open; makes one without a name.
     #[must_use]
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "opening takes its configuration, as that of each backend does"
-    )]
     pub fn open(config: MemoryConfig) -> Self {
         let Some(key) = config.key() else {
-            let shared = Arc::new(Shared::new(&config));
+            let shared = Arc::new(Shared::new(config));
             return Self { shared };
         };
         let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
@@ -92,7 +89,7 @@ impl MemoryBackend {
             return Self { shared };
         }
         named.retain(|_, store| store.strong_count() > 0);
-        let shared = Arc::new(Shared::new(&config));
+        let shared = Arc::new(Shared::new(config));
         named.insert(key, Arc::downgrade(&shared));
         Self { shared }
     }

@@ -11,7 +11,7 @@ use longhaul_tests::Fixture;
 static OPENED: AtomicU64 = AtomicU64::new(0);
 
 struct MemoryFixture {
-    backend: Arc<MemoryBackend>,
+    backend: Arc<dyn Backend>,
     config: MemoryConfig,
     clock: BackendClock,
 }
@@ -30,8 +30,7 @@ impl Fixture for MemoryFixture {
     }
 
     fn backend(&self) -> Arc<dyn Backend> {
-        let backend = Arc::clone(&self.backend);
-        backend
+        Arc::clone(&self.backend)
     }
 
     fn clock(&self) -> &BackendClock {
