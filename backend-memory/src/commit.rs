@@ -1,192 +1,211 @@
 //! The one place where an owned run changes.
+//!
+//! Invariants: a turn is checked whole before its first write, so that a verdict other than `Committed` wrote nothing.
+//! A turn that only appends changes no run row and gives no hint.
 
 use longhaul_core::backend::{
-    ArrivalBody, ArrivalKind, Message, RunUpdate, StartRun, Started, TurnCommit, Verdict,
+    ArrivalBody, ArrivalKind, Message, RunUpdate, StartRun, TurnCommit, Verdict,
 };
 use longhaul_core::clock::Timestamp;
-use longhaul_core::id::{WorkerId, WorkflowId, WriteId};
+use longhaul_core::id::{ArrivalNumber, BuildId, WorkerId, WorkflowId, WriteId};
 use longhaul_core::status::Status;
 
-use crate::store::{Run, Store, Turn};
-use crate::workers::new_write;
+use crate::store::{RunNumber, RunRow, Store};
+use crate::workers;
 
-/// Tells whether a turn concerns anybody but the owner of its run: a warm step wakes nobody.
-pub(crate) fn concerns_others(turn: &TurnCommit) -> bool {
-    turn.update.gives_up()
-        || !turn.subworkflows.is_empty()
-        || !turn.enqueue.is_empty()
-        || !turn.outbox.is_empty()
+/// Appends a turn to a run that `worker` owns.
+pub(crate) fn commit(
+    store: &mut Store,
+    worker: WorkerId,
+    mut commit: TurnCommit,
+    now: Timestamp,
+) -> Verdict {
+    let Some(number) = store.number(&commit.run) else {
+        return Verdict::Lost;
+    };
+    let judged = store.row(number).map(|row| judge(row, worker, &commit));
+    if let Some(refused) = judged.unwrap_or(Some(Verdict::Lost)) {
+        return refused;
+    }
+    if let Some(turn) = commit.turn.take() {
+        store.append(number, turn, commit.write);
+        write_effects(store, number, &mut commit, now);
+        write_row(store, number, commit.update, None, now);
+    } else {
+        write_effects(store, number, &mut commit, now);
+        write_row(store, number, commit.update, Some(commit.write), now);
+    }
+    Verdict::Committed
 }
 
-impl Store {
-    pub(crate) fn commit(
-        &mut self,
-        worker: WorkerId,
-        commit: TurnCommit,
-        now: Timestamp,
-    ) -> Verdict {
-        let refused = match self.run(&commit.run) {
-            Some(run) => judge(run, worker, &commit),
-            None => Some(Verdict::Lost),
-        };
-        if let Some(verdict) = refused {
-            return verdict;
-        }
-        let id = commit.run.clone();
-        for operation in &commit.withdraw {
-            for number in self.attempts_for(&id, commit.segment, operation) {
-                self.remove_attempt(number);
-            }
-        }
-        for attempt in commit.enqueue {
-            self.enqueue(attempt, now);
-        }
-        for subworkflow in &commit.subworkflows {
-            self.start_subworkflow(&id, subworkflow, now);
-        }
-        self.outbox.extend(commit.outbox);
-        let has_ended = matches!(commit.update, RunUpdate::End { .. });
-        self.change(&id, |run| {
-            for (key, value) in commit.data {
-                match value {
-                    Some(value) => run.data.insert(key, value),
-                    None => run.data.remove(&key),
-                };
-            }
-            write_row(
-                run,
-                &commit.update,
-                commit.write,
-                commit.turn.is_none(),
-                now,
-            );
-            run.turns.extend(commit.turn.map(|stored| Turn {
-                stored,
-                write: Some(commit.write),
-            }));
-            if commit.update.gives_up() {
-                run.lost_turns = run.turns.len();
-            }
-        });
-        if has_ended {
-            self.forget_attempts(&id);
-        }
-        Verdict::Committed
-    }
-
-    /// Starts a subworkflow, or tells the run that its id is taken.
-    fn start_subworkflow(&mut self, parent: &WorkflowId, start: &StartRun, now: Timestamp) {
-        let Started::Exists(existing) = self.start(start, None, now) else {
-            return;
-        };
-        let is_own = existing.identity.parent == start.identity.parent
-            && existing.parent_operation == start.parent_operation
-            && existing.fingerprint == start.fingerprint
-            && existing.identity.workflow_type == start.identity.workflow_type;
-        if is_own {
-            return;
-        }
-        let operation = start.parent_operation.as_ref();
-        self.outbox.push_back(Message {
-            to: parent.clone(),
-            write: new_write(),
-            body: ArrivalBody {
-                kind: ArrivalKind::SubworkflowClosed,
-                name: operation.map(ToString::to_string).unwrap_or_default(),
-                content: Vec::new(),
-            },
-        });
-    }
-
-    fn forget_attempts(&mut self, run: &WorkflowId) {
-        let numbers = self.attempts_of.get(run).cloned().unwrap_or_default();
-        for number in numbers {
-            self.remove_attempt(number);
-        }
-    }
-}
-
-/// Says why a turn is not applied; none when it is.
-fn judge(run: &Run, worker: WorkerId, commit: &TurnCommit) -> Option<Verdict> {
-    if is_repeated(run, commit) {
+/// Tells the verdict on a turn that changes nothing; none when it is to be written.
+fn judge(row: &RunRow, worker: WorkerId, commit: &TurnCommit) -> Option<Verdict> {
+    let run = &row.record;
+    if is_repeated(row, commit) {
         return Some(Verdict::Committed);
     }
-    let is_owned = run.record.owner == Some(worker)
-        && run.record.epoch == commit.epoch
-        && run.record.segment == commit.segment;
-    let follows = commit
-        .turn
-        .as_ref()
-        .is_none_or(|turn| turn.turn.0 == run.turns.len() as u64);
-    if !is_owned || !follows {
+    let is_owned =
+        run.owner == Some(worker) && run.epoch == commit.epoch && run.segment == commit.segment;
+    let turns = row.turns.len() as u64;
+    let turn = commit.turn.as_ref();
+    if !is_owned || turn.is_some_and(|turn| turn.turn.0 != turns) {
         return Some(Verdict::Lost);
     }
-    let is_unread = commit
-        .update
-        .read()
-        .is_some_and(|read| run.record.arrivals > read);
+    let read = commit.update.read();
+    let is_unread = read.is_some_and(|read| run.arrivals > read);
     (is_unread && commit.update.needs_all_read()).then_some(Verdict::Unread)
 }
 
 /// Tells whether this very write was committed before.
-fn is_repeated(run: &Run, commit: &TurnCommit) -> bool {
+fn is_repeated(row: &RunRow, commit: &TurnCommit) -> bool {
     let Some(turn) = &commit.turn else {
-        return run.last_write == Some(commit.write);
+        return row.last_write == Some(commit.write);
     };
-    if run.record.segment != commit.segment {
-        return false;
-    }
-    usize::try_from(turn.turn.0)
-        .ok()
-        .and_then(|number| run.turns.get(number))
-        .is_some_and(|stored| stored.write == Some(commit.write))
+    let place = usize::try_from(turn.turn.0).unwrap_or(usize::MAX);
+    let before = row.turns.get(place);
+    row.record.segment == commit.segment
+        && before.is_some_and(|before| before.write == Some(commit.write))
 }
 
-fn write_row(
-    run: &mut Run,
-    update: &RunUpdate,
-    write: WriteId,
-    is_without_turn: bool,
+/// Writes all that a turn changes elsewhere.
+fn write_effects(store: &mut Store, number: RunNumber, commit: &mut TurnCommit, now: Timestamp) {
+    if !commit.data.is_empty() {
+        store.change(number, |row| {
+            for (key, value) in commit.data.drain(..) {
+                match value {
+                    Some(value) => row.data.insert(key, value),
+                    None => row.data.remove(&key),
+                };
+            }
+        });
+    }
+    for operation in &commit.withdraw {
+        store.queues.withdraw(number, commit.segment, operation);
+    }
+    for mut attempt in commit.enqueue.drain(..) {
+        attempt.run = commit.run.clone();
+        store.queues.put(number, attempt, now);
+        store.has_news = true;
+    }
+    for subworkflow in &commit.subworkflows {
+        start_subworkflow(store, &commit.run, subworkflow, now);
+    }
+    store.has_news |= !commit.outbox.is_empty();
+    store.outbox.extend(commit.outbox.drain(..));
+}
+
+/// Starts a subworkflow, or tells the run that its id is taken.
+fn start_subworkflow(
+    store: &mut Store,
+    parent: &WorkflowId,
+    subworkflow: &StartRun,
     now: Timestamp,
 ) {
-    let Some(read) = update.read() else { return };
-    let record = &mut run.record;
-    record.read = record.read.max(read);
-    record.lost = 0;
-    record.updated_at = now;
-    if is_without_turn {
-        run.last_write = Some(write);
-    }
-    if let RunUpdate::Drain { seal, .. } = update {
-        run.is_sealed |= *seal;
-        if record.arrivals <= record.read {
-            record.wake_at = None;
-        }
+    if store.insert(None, subworkflow, now) || is_own_child(store, subworkflow) {
         return;
     }
-    record.owner = None;
-    record.lost = 0;
-    record.blocked = None;
-    run.is_sealed = false;
-    match update {
-        RunUpdate::Append | RunUpdate::Drain { .. } => {}
-        RunUpdate::Park { wake_at, .. } => {
-            record.status = Status::Waiting;
-            record.wake_at = *wake_at;
+    let operation = subworkflow.parent_operation.as_ref();
+    store.outbox.push_back(Message {
+        to: parent.clone(),
+        write: workers::new_write(),
+        body: ArrivalBody {
+            kind: ArrivalKind::SubworkflowClosed,
+            name: operation.map(ToString::to_string).unwrap_or_default(),
+            content: Vec::new(),
+        },
+    });
+    store.has_news = true;
+}
+
+/// Tells whether the run that has the id was started by the same operation with the same arguments.
+fn is_own_child(store: &Store, subworkflow: &StartRun) -> bool {
+    let identity = &subworkflow.identity;
+    store.find(&identity.workflow_id).is_some_and(|row| {
+        let run = &row.record;
+        run.identity.parent == identity.parent
+            && run.parent_operation == subworkflow.parent_operation
+            && run.fingerprint == subworkflow.fingerprint
+            && run.identity.workflow_type == identity.workflow_type
+    })
+}
+
+/// Is what giving a run up writes into its row.
+struct GivenUp {
+    read: ArrivalNumber,
+    status: Status,
+    wake_at: Option<Timestamp>,
+    blocked: Option<(String, BuildId)>,
+}
+
+/// Writes the run's row; `write` names a write that appended no turn.
+fn write_row(
+    store: &mut Store,
+    number: RunNumber,
+    update: RunUpdate,
+    write: Option<WriteId>,
+    now: Timestamp,
+) {
+    let (read, status, wake_at, blocked) = match update {
+        RunUpdate::Append => return,
+        RunUpdate::Drain { read, seal } => {
+            store.change(number, |row| drain(row, read, seal, write, now));
+            return;
         }
-        RunUpdate::Release { .. } => {
-            record.status = Status::Waiting;
-            record.wake_at = Some(now);
-        }
-        RunUpdate::Block { reason, build, .. } => {
-            record.status = Status::Blocked;
-            record.wake_at = Some(now);
-            record.blocked = Some((reason.clone(), build.clone()));
-        }
-        RunUpdate::End { status, .. } => {
-            record.status = *status;
-            record.wake_at = None;
-            run.inbox.clear();
-        }
+        RunUpdate::Park { read, wake_at } => (read, Status::Waiting, wake_at, None),
+        RunUpdate::Release { read } => (read, Status::Waiting, Some(now), None),
+        RunUpdate::Block {
+            read,
+            reason,
+            build,
+        } => (read, Status::Blocked, Some(now), Some((reason, build))),
+        RunUpdate::End { read, status } => (read, status, None, None),
+    };
+    store.has_news |= wake_at.is_some() || status.is_terminal();
+    let given_up = GivenUp {
+        read,
+        status,
+        wake_at,
+        blocked,
+    };
+    store.change(number, |row| give_up(row, given_up, write, now));
+    if status.is_terminal() {
+        store.queues.forget(number);
+    }
+}
+
+fn drain(
+    row: &mut RunRow,
+    read: ArrivalNumber,
+    seal: bool,
+    write: Option<WriteId>,
+    now: Timestamp,
+) {
+    let run = &mut row.record;
+    run.lost = 0;
+    run.read = run.read.max(read);
+    if run.arrivals <= run.read {
+        run.wake_at = None;
+    }
+    run.updated_at = now;
+    row.is_sealed |= seal;
+    row.last_write = write.or(row.last_write);
+}
+
+fn give_up(row: &mut RunRow, given_up: GivenUp, write: Option<WriteId>, now: Timestamp) {
+    let run = &mut row.record;
+    run.owner = None;
+    run.lost = 0;
+    run.read = run.read.max(given_up.read);
+    run.status = given_up.status;
+    run.wake_at = given_up.wake_at;
+    run.blocked = given_up.blocked;
+    run.updated_at = now;
+    row.is_sealed = false;
+    row.lost_turns = row.turns.len();
+    row.last_write = write.or(row.last_write);
+    if given_up.status.is_terminal() {
+        row.inbox = Vec::new();
+        row.inbox_writes.clear();
+        row.inbox_writes.shrink_to_fit();
     }
 }

@@ -1,4 +1,7 @@
-//! What reaches a run from elsewhere.
+//! Arrivals, the outbox, and hints.
+//!
+//! Invariants: arrivals of a run are numbered by the counter on its row. What the backend or another run sends is not
+//! turned away by a seal or a full inbox, as nobody would send it again.
 
 use async_trait::async_trait;
 use longhaul_core::backend::{
@@ -9,23 +12,18 @@ use longhaul_core::id::{ArrivalNumber, WorkerId, WorkflowId, WriteId};
 use tokio::sync::watch;
 
 use crate::MemoryBackend;
-use crate::store::Store;
+use crate::store::{RunRow, Store};
 
 #[async_trait]
 impl Events for MemoryBackend {
     async fn arrive(&self, arrivals: Vec<ArriveRequest>) -> Result<Vec<Arrived>> {
-        let now = self.now();
-        let mut store = self.store();
-        let arrived = arrivals
-            .iter()
-            .map(|one| {
+        Ok(self.apply(|store, now| {
+            let accept_one = |one: ArriveRequest| {
                 let door = Door::Outside(one.inbox_max);
-                store.accept(&one.run, one.write, &one.body, door, now)
-            })
-            .collect();
-        drop(store);
-        self.tell();
-        Ok(arrived)
+                accept(store, &one.run, one.write, one.body, door, now)
+            };
+            arrivals.into_iter().map(accept_one).collect()
+        }))
     }
 
     async fn inbox(
@@ -33,39 +31,29 @@ impl Events for MemoryBackend {
         worker: WorkerId,
         runs: Vec<(WorkflowId, ArrivalNumber)>,
     ) -> Result<Vec<(WorkflowId, Vec<Arrival>)>> {
-        let store = self.store();
-        let read = |(id, after): (WorkflowId, ArrivalNumber)| {
-            let run = store.run(&id)?;
-            let unread = run
-                .inbox
-                .iter()
-                .filter(|(_, arrival)| arrival.number > after)
-                .map(|(_, arrival)| arrival.clone())
-                .collect();
-            (run.record.owner == Some(worker)).then_some((id, unread))
-        };
-        Ok(runs.into_iter().filter_map(read).collect())
+        Ok(self.apply(|store, _| {
+            let read_one = |(run, after): (WorkflowId, ArrivalNumber)| {
+                let row = store.find(&run)?;
+                let is_owned = row.record.owner == Some(worker);
+                is_owned.then(|| (run, row.inbox_after(after)))
+            };
+            runs.into_iter().filter_map(read_one).collect()
+        }))
     }
 
     async fn deliver(&self, limit: usize) -> Result<usize> {
-        let now = self.now();
-        let mut store = self.store();
-        let mut moved = 0;
-        while moved < limit
-            && let Some(message) = store.outbox.pop_front()
-        {
-            store.accept(&message.to, message.write, &message.body, Door::Inside, now);
-            moved += 1;
-        }
-        drop(store);
-        if moved > 0 {
-            self.tell();
-        }
-        Ok(moved)
+        Ok(self.apply(|store, now| {
+            let count = store.outbox.len().min(limit);
+            let messages: Vec<_> = store.outbox.drain(..count).collect();
+            for one in messages {
+                accept(store, &one.to, one.write, one.body, Door::Inside, now);
+            }
+            count
+        }))
     }
 
     fn hints(&self) -> Box<dyn HintStream> {
-        Box::new(MemoryHints(self.0.changes.subscribe()))
+        Box::new(MemoryHints(self.shared.changes.subscribe()))
     }
 }
 
@@ -90,54 +78,75 @@ pub(crate) enum Door {
     Inside,
 }
 
-impl Store {
-    /// Puts an arrival into the inbox of a run.
-    pub(crate) fn accept(
-        &mut self,
-        id: &WorkflowId,
-        write: WriteId,
-        body: &ArrivalBody,
-        door: Door,
-        now: Timestamp,
-    ) -> Arrived {
-        let Some(run) = self.run(id) else {
-            return Arrived::Unknown;
-        };
-        let record = &run.record;
-        if record.status.is_terminal() {
-            return Arrived::Finished(record.status);
-        }
-        if let Some((_, before)) = run.inbox.iter().find(|(known, _)| *known == write) {
-            return Arrived::Accepted {
-                number: before.number,
-                owner: record.owner,
-                accepted_at: before.accepted_at,
-            };
-        }
-        if let Door::Outside(inbox_max) = door {
-            if run.is_sealed {
-                return Arrived::Sealed;
-            }
-            if record.arrivals.0.saturating_sub(record.read.0) >= inbox_max {
-                return Arrived::Full;
-            }
-        }
-        let (number, owner) = (record.arrivals.next(), record.owner);
-        let arrival = Arrival {
-            number,
-            accepted_at: now,
-            body: body.clone(),
-        };
-        self.change(id, |run| {
-            run.record.arrivals = number;
-            run.record.wake_at = Some(run.record.wake_at.map_or(now, |due| due.min(now)));
-            run.record.updated_at = now;
-            run.inbox.push((write, arrival));
-        });
-        Arrived::Accepted {
-            number,
-            owner,
-            accepted_at: now,
-        }
+/// Puts an arrival into the inbox of a run.
+pub(crate) fn accept(
+    store: &mut Store,
+    run: &WorkflowId,
+    write: WriteId,
+    body: ArrivalBody,
+    door: Door,
+    now: Timestamp,
+) -> Arrived {
+    let Some(number) = store.number(run) else {
+        return Arrived::Unknown;
+    };
+    let judged = store.row(number).and_then(|row| judge(row, write, door));
+    if let Some(answer) = judged {
+        return answer;
     }
+    store.has_news = true;
+    let put = store.change(number, |row| put(row, write, body, now));
+    put.unwrap_or(Arrived::Unknown)
+}
+
+/// Answers an arrival that changes nothing; none when it is to be put in.
+fn judge(row: &RunRow, write: WriteId, door: Door) -> Option<Arrived> {
+    let run = &row.record;
+    if run.status.is_terminal() {
+        return Some(Arrived::Finished(run.status));
+    }
+    if let Some((number, accepted_at)) = row.inbox_writes.get(&write) {
+        return Some(Arrived::Accepted {
+            number: *number,
+            owner: run.owner,
+            accepted_at: *accepted_at,
+        });
+    }
+    match door {
+        Door::Outside(_) if row.is_sealed => Some(Arrived::Sealed),
+        Door::Outside(inbox_max) if run.arrivals.0.saturating_sub(run.read.0) >= inbox_max => {
+            Some(Arrived::Full)
+        }
+        Door::Outside(_) | Door::Inside => None,
+    }
+}
+
+fn put(row: &mut RunRow, write: WriteId, body: ArrivalBody, now: Timestamp) -> Arrived {
+    let run = &mut row.record;
+    let number = run.arrivals.next();
+    run.arrivals = number;
+    run.wake_at = Some(run.wake_at.map_or(now, |wake_at| wake_at.min(now)));
+    run.updated_at = now;
+    row.inbox_writes.insert(write, (number, now));
+    row.inbox.push(Arrival {
+        number,
+        accepted_at: now,
+        body,
+    });
+    Arrived::Accepted {
+        number,
+        owner: run.owner,
+        accepted_at: now,
+    }
+}
+
+/// Tells who owns a run whose inbox has an arrival of this write.
+pub(crate) fn accepted_before(
+    store: &Store,
+    run: &WorkflowId,
+    write: WriteId,
+) -> Option<Option<WorkerId>> {
+    let row = store.find(run)?;
+    let was_accepted = row.inbox_writes.contains_key(&write);
+    was_accepted.then_some(row.record.owner)
 }

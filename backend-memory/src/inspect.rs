@@ -1,112 +1,83 @@
 //! The read side.
+//!
+//! Invariants: nothing here writes. Each answer is of one state of the store. A page is looked for among the children
+//! of a parent, the runs of a tree or the ids of a prefix, where the filter names one.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use async_trait::async_trait;
 use longhaul_core::backend::{
-    Error, HistoryRequest, Inspect, Kind, ListRequest, PAGE_MAX, QueueRecord, Result, RunFilter,
-    RunRecord, RunState, WorkerRecord,
+    HistoryRequest, Inspect, ListRequest, PAGE_MAX, QueueRecord, Result, RunFilter, RunRecord,
+    RunState, WorkerRecord,
 };
 use longhaul_core::history::StoredTurn;
-use longhaul_core::id::{DataKey, QueueName, WorkflowId};
+use longhaul_core::id::{DataKey, WorkflowId};
 use longhaul_core::payload::Payload;
 
 use crate::MemoryBackend;
-use crate::store::{Run, Store};
+use crate::error::{unknown_run, wrong_page};
+use crate::store::{RunRow, Store};
 
 #[async_trait]
 impl Inspect for MemoryBackend {
     async fn run(&self, run: &WorkflowId) -> Result<Option<RunRecord>> {
-        Ok(self.store().run(run).map(|run| run.record.clone()))
+        Ok(self.apply(|store, _| store.find(run).map(|row| row.record.clone())))
     }
 
     async fn states(&self, runs: &[WorkflowId]) -> Result<Vec<Option<RunState>>> {
-        let store = self.store();
-        Ok(runs.iter().map(|run| store.run(run).map(state)).collect())
+        Ok(self.apply(|store, _| {
+            let state_of = |run| store.find(run).map(state);
+            runs.iter().map(state_of).collect()
+        }))
     }
 
     async fn list(&self, request: ListRequest) -> Result<Vec<RunRecord>> {
         check_page(request.limit)?;
-        let store = self.store();
-        let page = store
-            .runs_after(request.after.as_ref())
-            .map(|run| &run.record)
-            .filter(|record| is_chosen(record, &request.filter))
-            .take(request.limit)
-            .cloned()
-            .collect();
-        Ok(page)
+        Ok(self.apply(|store, _| {
+            let found = chosen(store, &request.filter, request.after.as_ref());
+            let records = found.map(|row| row.record.clone());
+            records.take(request.limit).collect()
+        }))
     }
 
     async fn count(&self, filter: &RunFilter) -> Result<u64> {
-        let store = self.store();
-        let count = store
-            .runs_after(None)
-            .filter(|run| is_chosen(&run.record, filter))
-            .count();
-        Ok(count as u64)
+        Ok(self.apply(|store, _| chosen(store, filter, None).count() as u64))
     }
 
     async fn history(&self, request: HistoryRequest) -> Result<Vec<StoredTurn>> {
         check_page(request.limit)?;
-        let store = self.store();
-        let run = known(&store, &request.run)?;
-        let segment = request.segment.unwrap_or(run.record.segment);
-        if segment != run.record.segment {
-            return Ok(Vec::new());
-        }
-        let page = run
-            .turns
-            .iter()
-            .map(|turn| &turn.stored)
-            .filter(|turn| turn.turn >= request.from)
-            .take(request.limit)
-            .cloned()
-            .collect();
-        Ok(page)
+        self.apply(|store, _| {
+            let row = known(store, &request.run)?;
+            let is_there = |segment| segment == row.record.segment;
+            if !request.segment.is_none_or(is_there) {
+                return Ok(Vec::new());
+            }
+            let first = usize::try_from(request.from.0).unwrap_or(usize::MAX);
+            let page = row.history().skip(first).take(request.limit);
+            Ok(page.cloned().collect())
+        })
     }
 
     async fn data(&self, run: &WorkflowId, key: &DataKey) -> Result<Option<Payload>> {
-        Ok(known(&self.store(), run)?.data.get(key).cloned())
+        self.apply(|store, _| Ok(known(store, run)?.data.get(key).cloned()))
     }
 
     async fn all_data(&self, run: &WorkflowId) -> Result<Vec<(DataKey, Payload)>> {
-        let store = self.store();
-        let data = known(&store, run)?.data.iter();
-        Ok(data
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect())
+        self.apply(|store, _| {
+            let data = known(store, run)?.data.iter();
+            Ok(data
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect())
+        })
     }
 
     async fn workers(&self) -> Result<Vec<WorkerRecord>> {
-        let store = self.store();
-        let record =
-            |(id, worker): (&longhaul_core::id::WorkerId, &crate::store::Worker)| WorkerRecord {
-                worker: *id,
-                label: worker.joined.label.clone(),
-                serves: worker.joined.serves.clone(),
-                lease_until: worker.lease_until,
-                runs: store.owned_by(*id).len(),
-            };
-        Ok(store.workers.iter().map(record).collect())
+        Ok(self.apply(|store, _| workers(store)))
     }
 
     async fn queues(&self) -> Result<Vec<QueueRecord>> {
-        let store = self.store();
-        let mut queues: BTreeMap<QueueName, (usize, usize)> = BTreeMap::new();
-        for attempt in store.attempts.values() {
-            let counts = queues.entry(attempt.queued.queue.clone()).or_default();
-            match attempt.claimed_by {
-                None => counts.0 += 1,
-                Some(_) => counts.1 += 1,
-            }
-        }
-        let record = |(queue, (waiting, claimed))| QueueRecord {
-            queue,
-            waiting,
-            claimed,
-        };
-        Ok(queues.into_iter().map(record).collect())
+        Ok(self.apply(|store, _| store.queues.records()))
     }
 }
 
@@ -114,49 +85,91 @@ fn check_page(limit: usize) -> Result<()> {
     if (1..=PAGE_MAX).contains(&limit) {
         return Ok(());
     }
-    Err(Error::new(
-        Kind::Invalid,
-        format!("a page of {limit} cannot be read; ask for 1 to {PAGE_MAX}"),
-    ))
+    Err(wrong_page(limit))
 }
 
-fn known<'a>(store: &'a Store, run: &WorkflowId) -> Result<&'a Run> {
-    store
-        .run(run)
-        .ok_or_else(|| Error::new(Kind::NotFound, format!("there is no run `{run}`")))
+fn known<'a>(store: &'a Store, run: &WorkflowId) -> Result<&'a RunRow> {
+    store.find(run).ok_or_else(|| unknown_run(run))
 }
 
-fn state(run: &Run) -> RunState {
-    let record = &run.record;
-    let last = || run.turns.last().map(|turn| turn.stored.clone());
+fn state(row: &RunRow) -> RunState {
+    let run = &row.record;
+    let last_turn = || row.turns.last().map(|last| last.turn.clone());
     RunState {
-        status: record.status,
-        segment: record.segment,
-        blocked: record.blocked.as_ref().map(|(reason, _)| reason.clone()),
-        last_turn: record.status.is_terminal().then(last).flatten(),
+        status: run.status,
+        segment: run.segment,
+        blocked: run.blocked.as_ref().map(|(reason, _)| reason.clone()),
+        last_turn: run.status.is_terminal().then(last_turn).flatten(),
     }
 }
 
-fn is_chosen(record: &RunRecord, filter: &RunFilter) -> bool {
-    let identity = &record.identity;
-    let id = identity.workflow_id.as_str();
-    (filter.statuses.is_empty() || filter.statuses.contains(&record.status))
-        && filter
-            .workflow_type
+fn workers(store: &Store) -> Vec<WorkerRecord> {
+    let record = |(worker, row): (&_, &crate::store::WorkerRow)| WorkerRecord {
+        worker: *worker,
+        label: row.joined.label.clone(),
+        serves: row.joined.serves.clone(),
+        lease_until: row.lease_until,
+        runs: store.owned(*worker).map_or(0, |owned| owned.all.len()),
+    };
+    store.workers.iter().map(record).collect()
+}
+
+/// Returns the runs of a filter after an id, in the order of their ids.
+fn chosen<'a>(
+    store: &'a Store,
+    filter: &'a RunFilter,
+    after: Option<&'a WorkflowId>,
+) -> impl Iterator<Item = &'a RunRow> {
+    let is_chosen = |row: &&RunRow| matches(filter, row);
+    candidates(store, filter, after)
+        .filter_map(|id| store.find(id))
+        .filter(is_chosen)
+}
+
+fn candidates<'a>(
+    store: &'a Store,
+    filter: &'a RunFilter,
+    after: Option<&'a WorkflowId>,
+) -> Box<dyn Iterator<Item = &'a WorkflowId> + 'a> {
+    let first = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let later = move |ids: Option<&'a BTreeSet<WorkflowId>>| {
+        let ids = ids.into_iter();
+        ids.flat_map(move |ids| ids.range((first.cloned(), Bound::Unbounded)))
+    };
+    if let Some(parent) = &filter.parent {
+        return Box::new(later(store.children(parent)));
+    }
+    if let Some(root) = &filter.root {
+        return Box::new(later(store.tree(root)));
+    }
+    let prefix = filter.id_prefix.as_deref().unwrap_or_default();
+    let first = match after {
+        Some(after) if after.as_str() >= prefix => Bound::Excluded(after.clone()),
+        _ => Bound::Included(WorkflowId::from_stored(prefix)),
+    };
+    let ids = store.numbers().range((first, Bound::Unbounded));
+    let ids = ids.map(|(id, _)| id);
+    Box::new(ids.take_while(move |id| id.as_str().starts_with(prefix)))
+}
+
+fn matches(filter: &RunFilter, row: &RunRow) -> bool {
+    let run = &row.record;
+    let identity = &run.identity;
+    let id = &identity.workflow_id;
+    let is_in_tree = |root: &WorkflowId| match identity.parent {
+        Some(_) => identity.root == *root,
+        None => id == root,
+    };
+    let has_tag = |tag: &_| run.tags.contains(tag);
+    let prefix = filter.id_prefix.as_deref().unwrap_or_default();
+    let types = &filter.workflow_type;
+    (filter.statuses.is_empty() || filter.statuses.contains(&run.status))
+        && types
             .as_ref()
-            .is_none_or(|wanted| *wanted == identity.workflow_type)
-        && filter.kind.is_none_or(|wanted| wanted == record.kind)
-        && filter.tags.iter().all(|tag| record.tags.contains(tag))
-        && filter
-            .parent
-            .as_ref()
-            .is_none_or(|parent| identity.parent.as_ref() == Some(parent))
-        && filter
-            .root
-            .as_ref()
-            .is_none_or(|root| identity.root == *root)
-        && filter
-            .id_prefix
-            .as_ref()
-            .is_none_or(|prefix| id.starts_with(prefix.as_str()))
+            .is_none_or(|one| identity.workflow_type == *one)
+        && filter.kind.is_none_or(|kind| run.kind == kind)
+        && filter.tags.iter().all(has_tag)
+        && (filter.parent.is_none() || identity.parent == filter.parent)
+        && filter.root.as_ref().is_none_or(is_in_tree)
+        && id.as_str().starts_with(prefix)
 }

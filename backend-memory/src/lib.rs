@@ -1,98 +1,122 @@
-//! Keeps runs in memory: the reference that other backends are compared with, and the store of tests.
+//! The memory backend: a store inside the process, for tests and as the reference of the contract.
 //!
-//! Invariants: nothing outlives the last handle of a store. Every method takes one lock and holds it over no await, so
-//! each request is applied whole or not at all.
+//! Invariants: each request is applied whole under one lock, which is never held over an await; the clock is read
+//! inside it, so that requests see time in the order they are applied. Every comparison of times uses the configured
+//! clock.
 #![forbid(unsafe_code)]
-#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests may panic"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "tests may panic"
+    )
+)]
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use longhaul_core::backend::{Backend, PARTITIONS_DEFAULT, StoreInfo};
+use longhaul_core::clock::{BackendClock, Timestamp, random_bytes_of_the_system};
+use tokio::sync::watch;
+
+use crate::store::Store;
 
 mod commit;
 mod config;
+mod error;
 mod events;
 mod inspect;
+mod queue;
 mod state;
 mod store;
 mod tasks;
 mod timers;
 mod workers;
 
-use std::collections::HashMap;
-use std::fmt;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, Weak};
+pub use config::MemoryConfig;
 
-use longhaul_core::backend::{Backend, PARTITIONS_DEFAULT, StoreInfo};
-use longhaul_core::clock::{BackendClock, Timestamp, random_bytes_of_the_system};
-use tokio::sync::watch;
+/// Finds the named stores of this process, by name and namespace, as long as a handle is alive.
+static NAMED: Mutex<BTreeMap<(String, String), Weak<Shared>>> = Mutex::new(BTreeMap::new());
 
-pub use crate::config::MemoryConfig;
-use crate::store::Store;
-
-/// Is one store in memory; clones and handles of the same name share it.
+/// Is a store in the memory of this process. Clones share it.
+///
+/// It is gone when the last handle is dropped. A worker that dies with its handle is known by its lease alone.
 #[derive(Clone)]
-pub struct MemoryBackend(Arc<Shared>);
+pub struct MemoryBackend {
+    shared: Arc<Shared>,
+}
 
+/// Is what the handles of a store have in common.
 struct Shared {
-    store: Mutex<Store>,
-    clock: BackendClock,
+    name: Option<String>,
     info: StoreInfo,
+    clock: BackendClock,
+    store: Mutex<Store>,
     changes: watch::Sender<u64>,
 }
 
-static NAMED: LazyLock<Mutex<HashMap<String, Weak<Shared>>>> = LazyLock::new(Mutex::default);
-
-impl MemoryBackend {
-    /// Opens a store: a new one without a name, else the one that lives under the name in this process.
-    ///
-    /// The clock of a named store is that of whoever opened it first.
-    #[must_use]
-    pub fn open(config: MemoryConfig) -> Self {
-        let Some(name) = config.full_name() else {
-            return Self(Arc::new(Shared::new(config.into_clock())));
-        };
-        let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(shared) = named.get(&name).and_then(Weak::upgrade) {
-            return Self(shared);
-        }
-        let shared = Arc::new(Shared::new(config.into_clock()));
-        named.retain(|_, store| store.strong_count() > 0);
-        named.insert(name, Arc::downgrade(&shared));
-        Self(shared)
-    }
-
-    fn store(&self) -> MutexGuard<'_, Store> {
-        self.0.store.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn now(&self) -> Timestamp {
-        self.0.clock.now()
-    }
-
-    /// Gives a hint to whoever waits for one.
-    fn tell(&self) {
-        self.0.changes.send_modify(|count| *count += 1);
-    }
-}
-
 impl Shared {
-    fn new(clock: BackendClock) -> Self {
+    fn new(config: MemoryConfig) -> Self {
         let mut hash_key = [0; 16];
         for (byte, random) in hash_key.iter_mut().zip(random_bytes_of_the_system()) {
             *byte = random;
         }
         Self {
-            store: Mutex::default(),
-            clock,
+            name: config.key().map(|(name, _)| name),
             info: StoreInfo {
                 hash_key,
                 partitions: PARTITIONS_DEFAULT,
             },
+            clock: config.into_clock(),
+            store: Mutex::default(),
             changes: watch::Sender::new(0),
         }
     }
 }
 
+impl MemoryBackend {
+    /// Opens the store of that name, and makes it when no handle of this process has it open; makes one without a name.
+    #[must_use]
+    pub fn open(config: MemoryConfig) -> Self {
+        let Some(key) = config.key() else {
+            let shared = Arc::new(Shared::new(config));
+            return Self { shared };
+        };
+        let mut named = NAMED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(shared) = named.get(&key).and_then(Weak::upgrade) {
+            return Self { shared };
+        }
+        named.retain(|_, store| store.strong_count() > 0);
+        let shared = Arc::new(Shared::new(config));
+        named.insert(key, Arc::downgrade(&shared));
+        Self { shared }
+    }
+
+    /// Applies a request at the current time, and hints at what others may care about.
+    fn apply<T>(&self, work: impl FnOnce(&mut Store, Timestamp) -> T) -> T {
+        let mut store = self
+            .shared
+            .store
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let done = work(&mut store, self.shared.clock.now());
+        let has_news = std::mem::take(&mut store.has_news);
+        drop(store);
+        if has_news {
+            let count = |count: &mut u64| *count = count.wrapping_add(1);
+            self.shared.changes.send_modify(count);
+        }
+        done
+    }
+}
+
 impl fmt::Debug for MemoryBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryBackend").finish_non_exhaustive()
+        f.debug_struct("MemoryBackend")
+            .field("name", &self.shared.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -102,10 +126,10 @@ impl Backend for MemoryBackend {
     }
 
     fn store(&self) -> StoreInfo {
-        self.0.info.clone()
+        self.shared.info.clone()
     }
 
     fn clock(&self) -> Timestamp {
-        self.now()
+        self.shared.clock.now()
     }
 }

@@ -1,89 +1,67 @@
-//! Who owns which run.
+//! Who owns which run: starting, acquiring, the register of workers, and the beat.
 
 use async_trait::async_trait;
 use longhaul_core::backend::{
-    AcquireRequest, AcquiredRun, Beat, BeatRequest, JoinRequest, Lane, Result, StartRun, Started,
-    State, TakeOverRequest, TakenOver, TurnCommit, Verdict,
+    AcquireRequest, AcquiredRun, Beat, BeatRequest, JoinRequest, Lane, PAGE_MAX, Result, Serves,
+    StartRun, Started, State, TakeOverRequest, TakenOver, TurnCommit, Verdict,
 };
 use longhaul_core::clock::Timestamp;
 use longhaul_core::id::{Epoch, WorkerId, WorkflowId};
 use longhaul_core::status::Status;
 
-use crate::MemoryBackend;
-use crate::commit::concerns_others;
-use crate::store::{Run, Store};
+use crate::error::worker_dead;
+use crate::store::{RunNumber, RunRow, Store};
+use crate::{MemoryBackend, commit, tasks, timers, workers};
 
 #[async_trait]
 impl State for MemoryBackend {
     async fn join(&self, request: JoinRequest) -> Result<()> {
-        self.store().join(request, self.now())
+        self.apply(|store, now| workers::join(store, request, now))
     }
 
     async fn beat(&self, request: BeatRequest) -> Result<Beat> {
-        let now = self.now();
-        let mut store = self.store();
-        store.require_worker(request.worker)?;
-        if let Some(lease) = request.extend
-            && let Some(worker) = store.workers.get_mut(&request.worker)
-        {
-            worker.lease_until = now.after(lease);
-        }
-        let (claimable, next_claimable) = store.claimable(&request.serves, now);
-        Ok(Beat {
-            arrivals: store.unread_of(request.worker),
-            due: store.due(&request.serves, now),
-            claimable,
-            next_claimable,
-            dead: store.dead_workers(now),
-            outbox: !store.outbox.is_empty(),
-            owned: store.owned_by(request.worker).len(),
+        self.apply(|store, now| {
+            if let Some(lease) = request.extend {
+                workers::extend(store, request.worker, lease, now)?;
+            }
+            beat(store, request.worker, &request.serves, now)
         })
     }
 
     async fn leave(&self, worker: WorkerId) -> Result<()> {
-        self.store().remove_worker(worker, self.now());
-        self.tell();
+        self.apply(|store, now| workers::remove(store, worker, now));
         Ok(())
     }
 
     async fn take_over(&self, request: TakeOverRequest) -> Result<TakenOver> {
-        let taken = self.store().take_over(&request, self.now());
-        if !taken.workers.is_empty() {
-            self.tell();
-        }
-        Ok(taken)
+        Ok(self.apply(|store, now| workers::take_over(store, &request, now)))
     }
 
     async fn start(&self, lane: Option<Lane>, runs: Vec<StartRun>) -> Result<Vec<Started>> {
-        let now = self.now();
-        let mut store = self.store();
-        let owner = lane.map(|lane| lane.worker);
-        if let Some(worker) = owner {
-            store.require_worker(worker)?;
-        }
-        let started = runs
-            .iter()
-            .map(|run| store.start(run, owner, now))
-            .collect();
-        drop(store);
-        if owner.is_none() {
-            self.tell();
-        }
-        Ok(started)
+        self.apply(|store, now| {
+            let owner = lane.map(|lane| lane.worker);
+            if let Some(worker) = owner {
+                workers::require(store, worker, now)?;
+            }
+            let start_one = |run: &StartRun| match store.find(&run.identity.workflow_id) {
+                Some(row) => Started::Exists(Box::new(row.record.clone())),
+                None => {
+                    store.insert(owner, run, now);
+                    Started::New
+                }
+            };
+            Ok(runs.iter().map(start_one).collect())
+        })
     }
 
     async fn acquire(&self, request: AcquireRequest) -> Result<Vec<AcquiredRun>> {
-        let now = self.now();
         let worker = request.lane.worker;
-        let mut store = self.store();
-        store.require_worker(worker)?;
-        let due = store.due_runs(&request.serves, now, request.limit);
-        let mut acquired = Vec::with_capacity(due.len());
-        for id in due {
-            store.take(&id, worker, now);
-            acquired.extend(store.run(&id).map(load));
-        }
-        Ok(acquired)
+        self.apply(|store, now| {
+            workers::require(store, worker, now)?;
+            let due = timers::due_runs(store, &request.serves, now, request.limit);
+            let take_one = |number| store.change(number, |row| take(row, worker, now));
+            Ok(due.into_iter().filter_map(take_one).collect())
+        })
     }
 
     async fn reload(
@@ -92,64 +70,75 @@ impl State for MemoryBackend {
         run: &WorkflowId,
         epoch: Epoch,
     ) -> Result<Option<AcquiredRun>> {
-        let store = self.store();
-        let found = store
-            .run(run)
-            .filter(|run| run.record.owner == Some(worker) && run.record.epoch == epoch);
-        Ok(found.map(load))
+        Ok(self.apply(|store, _| {
+            let row = store.find(run)?;
+            let is_owned = row.record.owner == Some(worker) && row.record.epoch == epoch;
+            is_owned.then(|| load(row))
+        }))
     }
 
     async fn owned(&self, worker: WorkerId) -> Result<Vec<(WorkflowId, Epoch)>> {
-        let store = self.store();
-        let epoch = |id: WorkflowId| store.run(&id).map(|run| (id.clone(), run.record.epoch));
-        Ok(store
-            .owned_by(worker)
-            .into_iter()
-            .filter_map(epoch)
-            .collect())
+        Ok(self.apply(|store, _| {
+            let all = store.owned(worker).map(|owned| &owned.all);
+            let entry = |number: &RunNumber| {
+                let record = &store.row(*number)?.record;
+                Some((record.identity.workflow_id.clone(), record.epoch))
+            };
+            let mut found: Vec<_> = all.into_iter().flatten().filter_map(entry).collect();
+            found.sort_unstable();
+            found
+        }))
     }
 
     async fn commit(&self, lane: Lane, turns: Vec<TurnCommit>) -> Result<Vec<Verdict>> {
-        let now = self.now();
-        let mut store = self.store();
-        store.require_worker(lane.worker)?;
-        let is_news = turns.iter().any(concerns_others);
-        let verdicts = turns
-            .into_iter()
-            .map(|turn| store.commit(lane.worker, turn, now))
-            .collect();
-        drop(store);
-        if is_news {
-            self.tell();
-        }
-        Ok(verdicts)
+        self.apply(|store, now| {
+            workers::require(store, lane.worker, now)?;
+            let commit_one = |turn| commit::commit(store, lane.worker, turn, now);
+            Ok(turns.into_iter().map(commit_one).collect())
+        })
     }
 }
 
-impl Store {
-    fn take(&mut self, id: &WorkflowId, worker: WorkerId, now: Timestamp) {
-        self.change(id, |run| {
-            run.record.owner = Some(worker);
-            run.record.epoch = run.record.epoch.next();
-            run.record.status = Status::Running;
-            run.record.wake_at = None;
-            run.record.blocked = None;
-            run.record.updated_at = now;
-            run.is_sealed = false;
-        });
+fn beat(store: &Store, worker: WorkerId, serves: &Serves, now: Timestamp) -> Result<Beat> {
+    if !store.workers.contains_key(&worker) {
+        return Err(worker_dead(worker));
     }
+    let id_of = |number: &RunNumber| {
+        let row = store.row(*number)?;
+        Some(row.record.identity.workflow_id.clone())
+    };
+    let unread = store.owned(worker).map(|owned| &owned.unread);
+    let mut arrivals: Vec<WorkflowId> = unread.into_iter().flatten().filter_map(id_of).collect();
+    arrivals.sort_unstable();
+    let (claimable, next_claimable) = tasks::claimable(store, serves, PAGE_MAX, now);
+    Ok(Beat {
+        arrivals,
+        due: timers::due(store, serves, now),
+        claimable,
+        next_claimable,
+        dead: workers::dead(store, now),
+        outbox: !store.outbox.is_empty(),
+        owned: store.owned(worker).map_or(0, |owned| owned.all.len()),
+    })
 }
 
-fn load(run: &Run) -> AcquiredRun {
-    let read = run.record.read;
+fn take(row: &mut RunRow, worker: WorkerId, now: Timestamp) -> AcquiredRun {
+    let run = &mut row.record;
+    run.owner = Some(worker);
+    run.epoch = run.epoch.next();
+    run.status = Status::Running;
+    run.wake_at = None;
+    run.blocked = None;
+    run.updated_at = now;
+    row.is_sealed = false;
+    load(row)
+}
+
+/// Copies all that an owner needs.
+fn load(row: &RunRow) -> AcquiredRun {
     AcquiredRun {
-        run: run.record.clone(),
-        turns: run.turns.iter().map(|turn| turn.stored.clone()).collect(),
-        inbox: run
-            .inbox
-            .iter()
-            .filter(|(_, arrival)| arrival.number > read)
-            .map(|(_, arrival)| arrival.clone())
-            .collect(),
+        run: row.record.clone(),
+        turns: row.history().cloned().collect(),
+        inbox: row.inbox_after(row.record.read),
     }
 }

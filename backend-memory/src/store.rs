@@ -1,250 +1,294 @@
-//! The rows and their indexes.
+//! The rows, and the indexes that find them.
 //!
-//! Invariants: a run is in `due` if it is open, unowned and has a `wake_at`; in `owned` if it has an owner; in `unread` if
-//! it has an owner and something unread. [`Store::index`] is the only place that keeps them so. An attempt is in `ready`
-//! while it is not claimed.
+//! Invariants: a run changes only inside [`Store::change`], which keeps every index in step with it. A parked run is in
+//! no index but that of its time, so that a beat costs nothing however many there are. Maps are ordered, so that the
+//! same requests give the same answers in each process.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use longhaul_core::backend::{
-    Arrival, JoinRequest, Message, QueuedAttempt, RunRecord, StartRun, Started,
-};
+use longhaul_core::backend::{Arrival, JoinRequest, Message, RunRecord, StartRun};
 use longhaul_core::clock::Timestamp;
-use longhaul_core::history::{OperationKey, StoredTurn};
+use longhaul_core::history::StoredTurn;
 use longhaul_core::id::{
-    ArrivalNumber, DataKey, Epoch, EventNumber, QueueName, Route, Segment, TaskName, TurnNumber,
-    WorkerId, WorkflowId, WriteId,
+    ArrivalNumber, BuildId, DataKey, Epoch, EventNumber, Route, Segment, TurnNumber, WorkerId,
+    WorkflowId, WriteId,
 };
 use longhaul_core::payload::Payload;
 use longhaul_core::status::Status;
 
-#[derive(Default)]
-pub(crate) struct Store {
-    runs: BTreeMap<WorkflowId, Run>,
-    due: BTreeMap<Route, BTreeSet<(Timestamp, WorkflowId)>>,
-    owned: HashMap<WorkerId, BTreeSet<WorkflowId>>,
-    unread: HashMap<WorkerId, BTreeSet<WorkflowId>>,
-    pub(crate) workers: BTreeMap<WorkerId, Worker>,
-    pub(crate) dead: HashSet<WorkerId>,
-    pub(crate) outbox: VecDeque<Message>,
-    pub(crate) attempts: BTreeMap<u64, Attempt>,
-    pub(crate) ready: BTreeMap<(QueueName, TaskName), BTreeSet<Place>>,
-    pub(crate) attempts_of: HashMap<WorkflowId, BTreeSet<u64>>,
-    pub(crate) next_attempt: u64,
-}
+use crate::queue::Queues;
 
-/// Is a place in a queue: higher priority first, then earlier due, then in the order of arrival.
-pub(crate) type Place = (std::cmp::Reverse<i16>, Timestamp, u64);
+/// Is the number that the indexes know a run by: how many were started before it.
+pub(crate) type RunNumber = u64;
 
-pub(crate) struct Worker {
-    pub(crate) joined: JoinRequest,
-    pub(crate) lease_until: Timestamp,
-}
-
-pub(crate) struct Attempt {
-    pub(crate) queued: QueuedAttempt,
-    pub(crate) place: Place,
-    pub(crate) claimed_by: Option<WorkerId>,
-}
-
-pub(crate) struct Run {
-    pub(crate) record: RunRecord,
-    pub(crate) turns: Vec<Turn>,
-    pub(crate) inbox: Vec<(WriteId, Arrival)>,
-    pub(crate) data: BTreeMap<DataKey, Payload>,
-    pub(crate) is_sealed: bool,
-    pub(crate) last_write: Option<WriteId>,
-    /// How many turns it had when it was last lost.
-    pub(crate) lost_turns: usize,
-}
-
-pub(crate) struct Turn {
-    pub(crate) stored: StoredTurn,
+/// Is a turn with the name of the write that appended it.
+#[derive(Debug)]
+pub(crate) struct TurnRow {
+    pub(crate) turn: StoredTurn,
+    /// None for turn 0, which a start wrote.
     pub(crate) write: Option<WriteId>,
 }
 
-impl Run {
-    pub(crate) fn is_unread(&self) -> bool {
-        self.record.arrivals > self.record.read
-    }
+/// Is a run with all that belongs to it.
+#[derive(Debug)]
+pub(crate) struct RunRow {
+    pub(crate) record: RunRecord,
+    pub(crate) is_sealed: bool,
+    /// How many turns it had when it was last lost or given up.
+    pub(crate) lost_turns: usize,
+    /// The last write that appended no turn.
+    pub(crate) last_write: Option<WriteId>,
+    /// The turns of its newest segment, by their number.
+    pub(crate) turns: Vec<TurnRow>,
+    /// All that arrived, kept until the segment ends.
+    pub(crate) inbox: Vec<Arrival>,
+    pub(crate) inbox_writes: HashMap<WriteId, (ArrivalNumber, Timestamp)>,
+    pub(crate) data: BTreeMap<DataKey, Payload>,
+}
 
+impl RunRow {
+    /// Makes the row of a run that was started.
     fn new(start: &StartRun, owner: Option<WorkerId>, now: Timestamp) -> Self {
-        let record = RunRecord {
-            identity: start.identity.clone(),
-            kind: start.kind,
-            segment: Segment::FIRST,
-            route: start.route.clone(),
-            partition: start.partition,
-            status: if owner.is_some() {
-                Status::Running
-            } else {
-                Status::Pending
-            },
-            owner,
-            epoch: Epoch(owner.is_some().into()),
-            arrivals: ArrivalNumber(0),
-            read: ArrivalNumber(0),
-            wake_at: owner.is_none().then_some(now),
-            lost: 0,
-            blocked: None,
-            fingerprint: start.fingerprint,
-            tags: start.tags.clone(),
-            parent_operation: start.parent_operation.clone(),
-            created_at: now,
-            updated_at: now,
+        let (status, epoch, wake_at) = match owner {
+            Some(_) => (Status::Running, Epoch(1), None),
+            None => (Status::Pending, Epoch(0), Some(now)),
         };
-        let first = StoredTurn {
+        let turn = StoredTurn {
             turn: TurnNumber(0),
             first_event: EventNumber(0),
             record: start.record.clone(),
         };
         Self {
-            record,
-            turns: vec![Turn {
-                stored: first,
-                write: None,
-            }],
-            inbox: Vec::new(),
-            data: BTreeMap::new(),
+            record: RunRecord {
+                identity: start.identity.clone(),
+                kind: start.kind,
+                segment: Segment::FIRST,
+                route: start.route.clone(),
+                partition: start.partition,
+                status,
+                owner,
+                epoch,
+                arrivals: ArrivalNumber(0),
+                read: ArrivalNumber(0),
+                wake_at,
+                lost: 0,
+                blocked: None,
+                fingerprint: start.fingerprint,
+                tags: start.tags.clone(),
+                parent_operation: start.parent_operation.clone(),
+                created_at: now,
+                updated_at: now,
+            },
             is_sealed: false,
-            last_write: None,
             lost_turns: 0,
+            last_write: None,
+            turns: vec![TurnRow { turn, write: None }],
+            inbox: Vec::new(),
+            inbox_writes: HashMap::new(),
+            data: BTreeMap::new(),
         }
     }
+
+    /// Returns the arrivals after `after`.
+    pub(crate) fn inbox_after(&self, after: ArrivalNumber) -> Vec<Arrival> {
+        let first = self.inbox.partition_point(|one| one.number <= after);
+        self.inbox.iter().skip(first).cloned().collect()
+    }
+
+    /// Returns the turns of the newest segment.
+    pub(crate) fn history(&self) -> impl Iterator<Item = &StoredTurn> {
+        self.turns.iter().map(|row| &row.turn)
+    }
+
+    fn place(&self) -> Place {
+        let run = &self.record;
+        let is_held = run.owner.is_some() || run.status == Status::Paused;
+        let blocked_by = || run.blocked.as_ref().map(|(_, build)| build.clone());
+        Place {
+            wake: run
+                .wake_at
+                .filter(|_| !is_held)
+                .map(|at| (blocked_by(), at)),
+            owner: run.owner,
+            is_unread: run.arrivals > run.read,
+        }
+    }
+}
+
+/// Says which indexes have a run.
+#[derive(Debug, PartialEq, Eq)]
+struct Place {
+    wake: Option<(Option<BuildId>, Timestamp)>,
+    owner: Option<WorkerId>,
+    is_unread: bool,
+}
+
+/// Holds when the unowned runs of one route are due, apart for each build that blocked them.
+pub(crate) type Wakes = BTreeMap<Option<BuildId>, BTreeSet<(Timestamp, RunNumber)>>;
+
+/// Holds the runs of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Owned {
+    pub(crate) all: BTreeSet<RunNumber>,
+    /// Those that have something unread.
+    pub(crate) unread: BTreeSet<RunNumber>,
+}
+
+/// Is the row of a worker.
+#[derive(Debug)]
+pub(crate) struct WorkerRow {
+    pub(crate) joined: JoinRequest,
+    pub(crate) lease_until: Timestamp,
+}
+
+/// Holds everything.
+#[derive(Debug, Default)]
+pub(crate) struct Store {
+    runs: BTreeMap<RunNumber, RunRow>,
+    numbers: BTreeMap<WorkflowId, RunNumber>,
+    wakes: BTreeMap<Route, Wakes>,
+    owned: BTreeMap<WorkerId, Owned>,
+    children: BTreeMap<WorkflowId, BTreeSet<WorkflowId>>,
+    tree: BTreeMap<WorkflowId, BTreeSet<WorkflowId>>,
+    pub(crate) workers: BTreeMap<WorkerId, WorkerRow>,
+    pub(crate) dead_workers: BTreeSet<WorkerId>,
+    pub(crate) outbox: VecDeque<Message>,
+    pub(crate) queues: Queues,
+    /// Whether something happened that others may care about.
+    pub(crate) has_news: bool,
 }
 
 impl Store {
-    pub(crate) fn run(&self, id: &WorkflowId) -> Option<&Run> {
-        self.runs.get(id)
+    /// Inserts a run with its turn 0; tells whether its id was free.
+    pub(crate) fn insert(
+        &mut self,
+        owner: Option<WorkerId>,
+        start: &StartRun,
+        now: Timestamp,
+    ) -> bool {
+        let identity = &start.identity;
+        let id = identity.workflow_id.clone();
+        if self.numbers.contains_key(&id) {
+            return false;
+        }
+        let number = self.runs.len() as RunNumber;
+        let row = RunRow::new(start, owner, now);
+        self.enter(number, &row.record.route, &row.place());
+        self.numbers.insert(id.clone(), number);
+        self.runs.insert(number, row);
+        let root = match &identity.parent {
+            Some(parent) => {
+                let siblings = self.children.entry(parent.clone()).or_default();
+                siblings.insert(id.clone());
+                &identity.root
+            }
+            None => &id,
+        };
+        let tree = self.tree.entry(root.clone()).or_default();
+        tree.insert(id.clone());
+        self.has_news |= owner.is_none();
+        true
     }
 
-    pub(crate) fn runs_after(&self, after: Option<&WorkflowId>) -> impl Iterator<Item = &Run> {
-        use std::ops::Bound;
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.runs
-            .range::<WorkflowId, _>((from, Bound::Unbounded))
-            .map(|(_, run)| run)
+    /// Returns the number of a run.
+    pub(crate) fn number(&self, run: &WorkflowId) -> Option<RunNumber> {
+        self.numbers.get(run).copied()
     }
 
-    /// Changes a run and keeps the indexes in step.
+    /// Returns the row of a run.
+    pub(crate) fn row(&self, number: RunNumber) -> Option<&RunRow> {
+        self.runs.get(&number)
+    }
+
+    /// Finds a run by its id.
+    pub(crate) fn find(&self, run: &WorkflowId) -> Option<&RunRow> {
+        self.row(self.number(run)?)
+    }
+
+    /// Returns the numbers of the runs by their ids, which are ordered.
+    pub(crate) const fn numbers(&self) -> &BTreeMap<WorkflowId, RunNumber> {
+        &self.numbers
+    }
+
+    /// Returns the ids of the runs that a run started.
+    pub(crate) fn children(&self, parent: &WorkflowId) -> Option<&BTreeSet<WorkflowId>> {
+        self.children.get(parent)
+    }
+
+    /// Returns the ids of a root and the runs below it.
+    pub(crate) fn tree(&self, root: &WorkflowId) -> Option<&BTreeSet<WorkflowId>> {
+        self.tree.get(root)
+    }
+
+    /// Returns when the unowned runs of a route are due.
+    pub(crate) fn wakes(&self, route: &Route) -> Option<&Wakes> {
+        self.wakes.get(route)
+    }
+
+    /// Returns what a worker owns.
+    pub(crate) fn owned(&self, worker: WorkerId) -> Option<&Owned> {
+        self.owned.get(&worker)
+    }
+
+    /// Appends a turn, which no index knows of.
+    pub(crate) fn append(&mut self, number: RunNumber, turn: StoredTurn, write: WriteId) {
+        if let Some(row) = self.runs.get_mut(&number) {
+            let write = Some(write);
+            row.turns.push(TurnRow { turn, write });
+        }
+    }
+
+    /// Changes a run, and then what the indexes say of it.
     pub(crate) fn change<T>(
         &mut self,
-        id: &WorkflowId,
-        change: impl FnOnce(&mut Run) -> T,
+        number: RunNumber,
+        work: impl FnOnce(&mut RunRow) -> T,
     ) -> Option<T> {
-        self.index(id, false);
-        let changed = self.runs.get_mut(id).map(change);
-        self.index(id, true);
-        changed
-    }
-
-    /// Starts a run unless its id is taken.
-    pub(crate) fn start(
-        &mut self,
-        start: &StartRun,
-        owner: Option<WorkerId>,
-        now: Timestamp,
-    ) -> Started {
-        let id = &start.identity.workflow_id;
-        if let Some(run) = self.runs.get(id) {
-            return Started::Exists(Box::new(run.record.clone()));
+        let row = self.runs.get_mut(&number)?;
+        let before = row.place();
+        let done = work(row);
+        let after = row.place();
+        if before != after {
+            let route = row.record.route.clone();
+            self.leave(number, &route, &before);
+            self.enter(number, &route, &after);
         }
-        self.runs.insert(id.clone(), Run::new(start, owner, now));
-        self.index(id, true);
-        Started::New
+        Some(done)
     }
 
-    fn index(&mut self, id: &WorkflowId, present: bool) {
-        let Some(run) = self.runs.get(id) else { return };
-        let record = &run.record;
-        if let Some(owner) = record.owner {
-            put(self.owned.entry(owner).or_default(), id.clone(), present);
-            let is_unread = present && run.is_unread();
-            put(self.unread.entry(owner).or_default(), id.clone(), is_unread);
-        } else if let Some(wake_at) = record.wake_at
-            && !record.status.is_terminal()
-            && record.status != Status::Paused
-        {
-            let due = self.due.entry(record.route.clone()).or_default();
-            put(due, (wake_at, id.clone()), present);
+    fn enter(&mut self, number: RunNumber, route: &Route, place: &Place) {
+        if let Some((build, at)) = &place.wake {
+            let of_route = self.wakes.entry(route.clone()).or_default();
+            let of_build = of_route.entry(build.clone()).or_default();
+            of_build.insert((*at, number));
         }
-    }
-
-    /// Returns the unowned runs of a route with their due times, the earliest first.
-    pub(crate) fn due_of(
-        &self,
-        route: &Route,
-    ) -> impl Iterator<Item = (Timestamp, &Run)> + use<'_> {
-        self.due
-            .get(route)
-            .into_iter()
-            .flatten()
-            .filter_map(|(wake_at, id)| Some((*wake_at, self.runs.get(id)?)))
-    }
-
-    pub(crate) fn owned_by(&self, worker: WorkerId) -> Vec<WorkflowId> {
-        self.owned
-            .get(&worker)
-            .map(|runs| runs.iter().cloned().collect())
-            .unwrap_or_default()
-    }
-
-    pub(crate) fn unread_of(&self, worker: WorkerId) -> Vec<WorkflowId> {
-        self.unread
-            .get(&worker)
-            .map(|runs| runs.iter().cloned().collect())
-            .unwrap_or_default()
-    }
-
-    /// Takes a worker's entries out of the indexes when it has no run any more.
-    pub(crate) fn forget_worker(&mut self, worker: WorkerId) {
-        self.owned.remove(&worker);
-        self.unread.remove(&worker);
-        self.workers.remove(&worker);
-    }
-
-    pub(crate) fn remove_attempt(&mut self, number: u64) -> Option<Attempt> {
-        let attempt = self.attempts.remove(&number)?;
-        if attempt.claimed_by.is_none() {
-            self.put_ready(&attempt, false);
-        }
-        if let Some(numbers) = self.attempts_of.get_mut(&attempt.queued.run) {
-            numbers.remove(&number);
-            if numbers.is_empty() {
-                self.attempts_of.remove(&attempt.queued.run);
+        if let Some(owner) = place.owner {
+            let owned = self.owned.entry(owner).or_default();
+            owned.all.insert(number);
+            if place.is_unread {
+                owned.unread.insert(number);
             }
         }
-        Some(attempt)
     }
 
-    pub(crate) fn put_ready(&mut self, attempt: &Attempt, present: bool) {
-        let line = (attempt.queued.queue.clone(), attempt.queued.task.clone());
-        put(self.ready.entry(line).or_default(), attempt.place, present);
-    }
-
-    /// Finds the attempts of an operation.
-    pub(crate) fn attempts_for(
-        &self,
-        run: &WorkflowId,
-        segment: Segment,
-        operation: &OperationKey,
-    ) -> Vec<u64> {
-        let numbers = self.attempts_of.get(run).into_iter().flatten();
-        numbers
-            .filter(|number| {
-                self.attempts.get(number).is_some_and(|attempt| {
-                    attempt.queued.segment == segment && attempt.queued.operation == *operation
-                })
-            })
-            .copied()
-            .collect()
-    }
-}
-
-fn put<T: Ord>(set: &mut BTreeSet<T>, item: T, present: bool) {
-    if present {
-        set.insert(item);
-    } else {
-        set.remove(&item);
+    fn leave(&mut self, number: RunNumber, route: &Route, place: &Place) {
+        if let Some((build, at)) = &place.wake
+            && let Some(of_route) = self.wakes.get_mut(route)
+            && let Some(of_build) = of_route.get_mut(build)
+        {
+            of_build.remove(&(*at, number));
+            if of_build.is_empty() {
+                of_route.remove(build);
+            }
+        }
+        if let Some(owner) = place.owner
+            && let Some(owned) = self.owned.get_mut(&owner)
+        {
+            owned.all.remove(&number);
+            owned.unread.remove(&number);
+            if owned.all.is_empty() {
+                self.owned.remove(&owner);
+            }
+        }
     }
 }

@@ -1,63 +1,52 @@
-//! When runs that nobody owns are due.
+//! Due runs, found by one probe of an index per route.
+//!
+//! Invariants: runs of other routes, parked runs and runs that the asking build blocked are never looked at, so that
+//! they cost nothing however many there are.
 
 use async_trait::async_trait;
 use longhaul_core::backend::{Due, PAGE_MAX, Result, Serves, Timers};
 use longhaul_core::clock::Timestamp;
-use longhaul_core::id::WorkflowId;
 
 use crate::MemoryBackend;
-use crate::store::{Run, Store};
+use crate::store::{RunNumber, Store};
 
 #[async_trait]
 impl Timers for MemoryBackend {
     async fn due(&self, serves: &Serves) -> Result<Due> {
-        Ok(self.store().due(serves, self.now()))
+        Ok(self.apply(|store, now| due(store, serves, now)))
     }
 }
 
-impl Store {
-    pub(crate) fn due(&self, serves: &Serves, now: Timestamp) -> Due {
-        let next = serves
-            .routes
-            .iter()
-            .filter_map(|route| {
-                self.due_of(route)
-                    .find(|(wake_at, run)| *wake_at > now && is_fit(run, serves))
-                    .map(|(wake_at, _)| wake_at)
-            })
-            .min();
-        Due {
-            now: self.due_runs(serves, now, PAGE_MAX).len(),
-            next,
-        }
-    }
-
-    /// Returns up to `limit` due runs, the oldest due first.
-    pub(crate) fn due_runs(
-        &self,
-        serves: &Serves,
-        now: Timestamp,
-        limit: usize,
-    ) -> Vec<WorkflowId> {
-        let mut found: Vec<(Timestamp, WorkflowId)> = Vec::new();
-        for route in &serves.routes {
-            let due = self
-                .due_of(route)
-                .take_while(|(wake_at, _)| *wake_at <= now)
-                .filter(|(_, run)| is_fit(run, serves))
-                .take(limit)
-                .map(|(wake_at, run)| (wake_at, run.record.identity.workflow_id.clone()));
-            found.extend(due);
-        }
-        found.sort_unstable();
-        found.truncate(limit);
-        found.into_iter().map(|(_, id)| id).collect()
+/// Counts due runs, and tells when the next one is due.
+pub(crate) fn due(store: &Store, serves: &Serves, now: Timestamp) -> Due {
+    let next_of_route = |route| {
+        let unblocked = store.wakes(route)?.get(&None)?;
+        let next = unblocked.range((now, RunNumber::MAX)..).next()?;
+        Some(next.0)
+    };
+    Due {
+        now: due_runs(store, serves, now, PAGE_MAX).len(),
+        next: serves.routes.iter().filter_map(next_of_route).min(),
     }
 }
 
-fn is_fit(run: &Run, serves: &Serves) -> bool {
-    run.record
-        .blocked
-        .as_ref()
-        .is_none_or(|(_, build)| *build != serves.build)
+/// Returns up to `limit` due runs, the oldest due first.
+pub(crate) fn due_runs(
+    store: &Store,
+    serves: &Serves,
+    now: Timestamp,
+    limit: usize,
+) -> Vec<RunNumber> {
+    let mut found = Vec::new();
+    for wakes in serves.routes.iter().filter_map(|route| store.wakes(route)) {
+        let build = Some(&serves.build);
+        let others = wakes.iter().filter(|(by, _)| by.as_ref() != build);
+        for (_, of_build) in others {
+            found.extend(of_build.range(..=(now, RunNumber::MAX)).take(limit));
+        }
+    }
+    found.sort_unstable();
+    found.dedup();
+    found.truncate(limit);
+    found.into_iter().map(|(_, number)| number).collect()
 }

@@ -1,112 +1,121 @@
-//! Leases, and what happens to the runs and attempts of the dead.
+//! The register of workers: joining, leases, death, and what becomes of what a dead worker had.
+//!
+//! Invariants: a worker is declared dead and loses everything in one request, so that nothing it asks for later is
+//! accepted. An id that was declared dead never comes back.
+
+use std::time::Duration;
 
 use longhaul_core::backend::{
-    ArrivalBody, ArrivalKind, Error, JoinRequest, Kind, Result, TakeOverRequest, TakenOver,
+    ArrivalBody, ArrivalKind, JoinRequest, Result, TakeOverRequest, TakenOver,
 };
 use longhaul_core::clock::{Timestamp, random_bytes_of_the_system};
-use longhaul_core::id::{Uuid, WorkerId, WorkflowId, WriteId};
+use longhaul_core::id::{Uuid, WorkerId, WriteId};
 
-use crate::events::Door;
-use crate::store::{Store, Worker};
+use crate::error::worker_dead;
+use crate::events::{self, Door};
+use crate::store::{RunRow, Store, WorkerRow};
 
-impl Store {
-    pub(crate) fn join(&mut self, request: JoinRequest, now: Timestamp) -> Result<()> {
-        if self.dead.contains(&request.worker) {
-            return Err(dead(request.worker));
-        }
-        let lease_until = now.after(request.lease);
-        self.workers
-            .entry(request.worker)
-            .and_modify(|worker| worker.lease_until = lease_until)
-            .or_insert(Worker {
-                joined: request,
-                lease_until,
-            });
-        Ok(())
+pub(crate) fn join(store: &mut Store, request: JoinRequest, now: Timestamp) -> Result<()> {
+    let worker = request.worker;
+    if store.dead_workers.contains(&worker) {
+        return Err(worker_dead(worker));
     }
+    let lease_until = now.after(request.lease);
+    let row = store.workers.entry(worker).or_insert(WorkerRow {
+        joined: request,
+        lease_until,
+    });
+    row.lease_until = lease_until;
+    Ok(())
+}
 
-    pub(crate) fn require_worker(&self, worker: WorkerId) -> Result<()> {
-        if self.workers.contains_key(&worker) {
-            return Ok(());
-        }
-        Err(dead(worker))
-    }
+/// Starts a worker's lease anew.
+pub(crate) fn extend(
+    store: &mut Store,
+    worker: WorkerId,
+    lease: Duration,
+    now: Timestamp,
+) -> Result<()> {
+    let row = store.workers.get_mut(&worker);
+    let row = row.ok_or_else(|| worker_dead(worker))?;
+    row.lease_until = now.after(lease);
+    Ok(())
+}
 
-    pub(crate) fn dead_workers(&self, now: Timestamp) -> Vec<WorkerId> {
-        self.workers
-            .iter()
-            .filter(|(_, worker)| worker.lease_until < now)
-            .map(|(worker, _)| *worker)
-            .collect()
+/// Refuses a worker that is not registered.
+///
+/// Extends a lease that is not over and of which half is used: its beat is late then, and what it asks for shows that
+/// it is alive.
+pub(crate) fn require(store: &mut Store, worker: WorkerId, now: Timestamp) -> Result<()> {
+    let row = store.workers.get_mut(&worker);
+    let row = row.ok_or_else(|| worker_dead(worker))?;
+    let lease = row.joined.lease;
+    if row.lease_until >= now && row.lease_until.since(now) < lease / 2 {
+        row.lease_until = now.after(lease);
     }
+    Ok(())
+}
 
-    pub(crate) fn take_over(&mut self, request: &TakeOverRequest, now: Timestamp) -> TakenOver {
-        let mut workers = self.dead_workers(now);
-        for worker in &request.force {
-            if !workers.contains(worker) && self.workers.contains_key(worker) {
-                workers.push(*worker);
-            }
-        }
-        workers.sort_unstable();
-        let mut taken = TakenOver::default();
-        for worker in &workers {
-            self.dead.insert(*worker);
-            let (runs, attempts) = self.remove_worker(*worker, now);
-            taken.runs += runs;
-            taken.attempts += attempts;
-        }
-        taken.workers = workers;
-        taken
-    }
+/// Returns the workers whose lease is over.
+pub(crate) fn dead(store: &Store, now: Timestamp) -> Vec<WorkerId> {
+    let is_over = |row: &WorkerRow| row.lease_until < now;
+    let over = store.workers.iter().filter(|(_, row)| is_over(row));
+    over.map(|(worker, _)| *worker).collect()
+}
 
-    /// Takes a worker off the register and frees what it had; returns how many runs and attempts.
-    pub(crate) fn remove_worker(&mut self, worker: WorkerId, now: Timestamp) -> (usize, usize) {
-        let runs = self.owned_by(worker);
-        for run in &runs {
-            self.free(run, now);
-        }
-        let attempts = self.give_up_claims(worker, now);
-        self.forget_worker(worker);
-        (runs.len(), attempts)
+/// Declares workers dead and frees what they had.
+pub(crate) fn take_over(store: &mut Store, request: &TakeOverRequest, now: Timestamp) -> TakenOver {
+    let mut workers = dead(store, now);
+    let is_registered = |worker: &&WorkerId| store.workers.contains_key(worker);
+    workers.extend(request.force.iter().filter(is_registered));
+    workers.sort_unstable();
+    workers.dedup();
+    let mut taken = TakenOver::default();
+    for worker in &workers {
+        store.dead_workers.insert(*worker);
+        let (runs, attempts) = remove(store, *worker, now);
+        taken.runs += runs;
+        taken.attempts += attempts;
     }
+    store.has_news |= !workers.is_empty();
+    taken.workers = workers;
+    taken
+}
 
-    fn free(&mut self, run: &WorkflowId, now: Timestamp) {
-        self.change(run, |run| {
-            let turns = run.turns.len();
-            let made_progress = turns > run.lost_turns;
-            run.record.lost = if made_progress {
-                1
-            } else {
-                run.record.lost + 1
-            };
-            run.lost_turns = turns;
-            run.record.owner = None;
-            run.record.wake_at = Some(now);
-            run.record.updated_at = now;
-            run.is_sealed = false;
-        });
+/// Takes a worker off the register and frees its runs and attempts; returns how many there were.
+pub(crate) fn remove(store: &mut Store, worker: WorkerId, now: Timestamp) -> (usize, usize) {
+    store.workers.remove(&worker);
+    let owned = store.owned(worker);
+    let runs = owned.map_or_else(Vec::new, |owned| owned.all.iter().copied().collect());
+    for run in &runs {
+        store.change(*run, |row| free(row, now));
     }
+    let attempts = store.queues.give_up(worker);
+    for attempt in &attempts {
+        let body = ArrivalBody {
+            kind: ArrivalKind::AttemptLost,
+            name: attempt.operation.to_string(),
+            content: attempt.attempt.to_be_bytes().to_vec(),
+        };
+        events::accept(store, &attempt.run, new_write(), body, Door::Inside, now);
+    }
+    store.has_news |= !runs.is_empty();
+    (runs.len(), attempts.len())
+}
 
-    fn give_up_claims(&mut self, worker: WorkerId, now: Timestamp) -> usize {
-        let lost: Vec<u64> = self
-            .attempts
-            .iter()
-            .filter(|(_, attempt)| attempt.claimed_by == Some(worker))
-            .map(|(number, _)| *number)
-            .collect();
-        for number in &lost {
-            let Some(attempt) = self.remove_attempt(*number) else {
-                continue;
-            };
-            let body = ArrivalBody {
-                kind: ArrivalKind::AttemptLost,
-                name: attempt.queued.operation.to_string(),
-                content: attempt.queued.attempt.to_be_bytes().to_vec(),
-            };
-            self.accept(&attempt.queued.run, new_write(), &body, Door::Inside, now);
-        }
-        lost.len()
-    }
+fn free(row: &mut RunRow, now: Timestamp) {
+    let turns = row.turns.len();
+    let run = &mut row.record;
+    run.owner = None;
+    run.wake_at = Some(now);
+    run.updated_at = now;
+    run.lost = if turns > row.lost_turns {
+        1
+    } else {
+        run.lost.saturating_add(1)
+    };
+    row.lost_turns = turns;
+    row.is_sealed = false;
 }
 
 /// Draws the name of a write that the backend makes itself.
@@ -116,11 +125,4 @@ pub(crate) fn new_write() -> WriteId {
         *byte = random;
     }
     WriteId(Uuid::from_random_bytes(bytes))
-}
-
-pub(crate) fn dead(worker: WorkerId) -> Error {
-    Error::new(
-        Kind::WorkerDead,
-        format!("worker {worker} is not registered, or was declared dead"),
-    )
 }

@@ -1,1 +1,88 @@
-//! Placeholder.
+//! The conformance suite: what every backend guarantees, as tests that anyone can run against their own.
+//!
+//! Implement [`Fixture`] and write `longhaul_tests::conformance!(MyFixture);` into a test of your crate: each case is
+//! then a test of its own, such as `start::same_id_starts_once`, and an upgrade brings new ones. Cases use nothing but
+//! the contract and a clock that they move themselves.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    reason = "a case fails by a panic"
+)]
+#![allow(
+    missing_docs,
+    reason = "the name of a case is a sentence that says what it checks"
+)]
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use longhaul_core::backend::Backend;
+use longhaul_core::clock::BackendClock;
+
+#[macro_use]
+mod cases;
+pub mod world;
+
+pub mod arrivals;
+pub mod cancellation;
+pub mod commit;
+pub mod hostile;
+pub mod inspect;
+pub mod ownership;
+pub mod reopening;
+pub mod start;
+pub mod tasks;
+pub mod timers;
+
+pub use cases::CASES;
+pub use world::World;
+
+/// Opens the stores that cases run on.
+#[async_trait]
+pub trait Fixture: Send + Sync {
+    /// Opens an empty store of its own.
+    async fn open() -> Self
+    where
+        Self: Sized;
+
+    /// Returns the open backend.
+    fn backend(&self) -> Arc<dyn Backend>;
+
+    /// Returns the clock that the backend compares times with: [`BackendClock::manual`].
+    fn clock(&self) -> &BackendClock;
+
+    /// Lets go of the backend and opens the same store again with the same clock, as a restart does.
+    async fn reopen(&mut self) -> Arc<dyn Backend>;
+}
+
+/// Is one case of the suite.
+#[derive(Debug, Clone, Copy)]
+pub struct Case {
+    /// What it is about; the module of its function.
+    pub topic: &'static str,
+    /// What it says.
+    pub name: &'static str,
+    /// Makes the future that checks it and panics when it does not hold.
+    pub check: fn(World) -> Checking,
+}
+
+/// Is a case under way.
+pub type Checking = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Runs a case on a new store, on a runtime of its own.
+pub fn run<F: Fixture + 'static>(check: fn(World) -> Checking) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let fixture: Box<dyn Fixture> = Box::new(F::open().await);
+        check(World::over(fixture).await).await;
+    });
+}

@@ -1,0 +1,54 @@
+//! The conformance suite over a file.
+#![allow(clippy::unwrap_used, reason = "tests may panic")]
+
+use std::sync::Arc;
+
+use longhaul_backend_sqlite::{SqliteBackend, SqliteConfig};
+use longhaul_core::backend::Backend;
+use longhaul_core::clock::{BackendClock, Timestamp};
+use longhaul_tests::Fixture;
+use tempfile::TempDir;
+
+struct SqliteFixture {
+    backend: Option<Arc<SqliteBackend>>,
+    clock: BackendClock,
+    folder: TempDir,
+}
+
+impl SqliteFixture {
+    async fn connect(&mut self) -> Arc<SqliteBackend> {
+        let config = SqliteConfig::new(self.folder.path()).clock(self.clock.clone());
+        let backend = Arc::new(SqliteBackend::open(config).await.unwrap());
+        self.backend = Some(Arc::clone(&backend));
+        backend
+    }
+}
+
+#[async_trait::async_trait]
+impl Fixture for SqliteFixture {
+    async fn open() -> Self {
+        let mut fixture = Self {
+            backend: None,
+            clock: BackendClock::manual(Timestamp::from_micros(1_000_000)),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        fixture.connect().await;
+        fixture
+    }
+
+    fn backend(&self) -> Arc<dyn Backend> {
+        let backend = self.backend.clone().unwrap();
+        backend
+    }
+
+    fn clock(&self) -> &BackendClock {
+        &self.clock
+    }
+
+    async fn reopen(&mut self) -> Arc<dyn Backend> {
+        self.backend = None;
+        self.connect().await
+    }
+}
+
+longhaul_tests::conformance!(SqliteFixture);

@@ -1,0 +1,241 @@
+//! The one list of cases. From it come the table [`CASES`] and the tests that `conformance!` expands to.
+
+use crate::Case;
+
+/// Makes the table and the macro of one list.
+macro_rules! list {
+    (($dollar:tt) $($topic:ident: $($case:ident),+ $(,)?;)+) => {
+        /// Lists all cases.
+        pub const CASES: &[Case] = &[$($(
+            Case {
+                topic: stringify!($topic),
+                name: stringify!($case),
+                check: |world| Box::pin(crate::$topic::$case(world)),
+            },
+        )+)+];
+
+        /// Makes a test of each case, in a module of each topic, for one [`Fixture`](crate::Fixture).
+        #[macro_export]
+        macro_rules! conformance {
+            ($dollar fixture:ty) => {
+                $(mod $topic {
+                    use super::*;
+                    $(
+                        #[test]
+                        fn $case() {
+                            $dollar crate::run::<$dollar fixture>(|world| {
+                                Box::pin($dollar crate::$topic::$case(world))
+                            });
+                        }
+                    )+
+                })+
+            };
+        }
+    };
+}
+
+list! { ($)
+    start:
+        same_id_starts_once,
+        racing_starts_of_one_id_make_one_run,
+        start_through_a_lane_is_owned_in_the_first_epoch,
+        start_without_a_lane_is_due_now,
+        start_by_a_dead_worker_is_refused,
+        first_record_and_all_else_of_a_start_are_stored,
+        batch_of_starts_is_answered_in_order,
+        repeated_start_shows_the_run_as_it_stands;
+    commit:
+        turns_are_stored_densely_as_they_were_given,
+        turn_after_a_gap_is_lost,
+        another_turn_of_a_number_that_is_taken_is_lost,
+        turn_of_another_epoch_is_lost,
+        turn_of_another_segment_is_lost,
+        turn_through_a_lane_of_another_worker_is_lost,
+        turn_of_an_unknown_or_unowned_run_is_lost,
+        same_write_again_is_committed_and_changes_nothing,
+        same_write_again_after_further_turns_is_committed,
+        same_park_again_is_committed_and_does_not_park_again,
+        same_end_again_is_committed,
+        same_write_again_after_a_takeover_is_committed,
+        same_write_without_a_turn_again_is_committed,
+        batch_with_bad_members_commits_exactly_the_good_ones,
+        park_and_end_are_unread_when_something_arrived,
+        unread_turn_is_taken_when_it_comes_again_with_all_read,
+        drain_clears_the_due_time_only_when_all_is_read,
+        sealed_run_refuses_arrivals_until_it_parks,
+        seal_is_lifted_when_the_run_changes_hands,
+        append_does_not_touch_the_row,
+        parked_run_waits_unowned_and_counts_no_loss,
+        released_run_is_due_now_with_its_unread_arrivals,
+        blocked_run_is_due_for_other_builds_alone,
+        finished_run_is_unowned_and_never_due_again,
+        update_without_a_turn_changes_the_row_alone,
+        data_is_set_replaced_and_removed_in_order_of_keys,
+        data_belongs_to_its_run_and_outlives_it,
+        turn_that_is_not_taken_leaves_no_effects,
+        subworkflow_of_a_turn_is_due_and_knows_its_parent,
+        subworkflow_whose_id_is_taken_arrives_as_closed_without_content,
+        own_subworkflow_that_is_there_already_is_no_refusal,
+        outbox_delivers_each_message_once_and_in_order,
+        racing_deliveries_deliver_each_message_once,
+        message_to_a_finished_or_unknown_run_is_dropped,
+        message_gets_past_a_seal,
+        commit_of_a_dead_worker_is_refused_and_writes_nothing;
+    ownership:
+        worker_is_dead_when_its_lease_is_over_by_the_clock,
+        beat_extends_the_lease_only_when_asked_to,
+        beat_without_extension_only_reads,
+        beat_of_a_dead_worker_says_so,
+        nothing_of_a_dead_worker_is_accepted,
+        worker_that_never_joined_owns_nothing,
+        takeover_frees_runs_and_counts_the_loss,
+        losses_in_a_row_add_up,
+        progress_starts_the_count_of_losses_anew,
+        park_clears_the_count_of_losses,
+        takeover_gives_up_claims_and_tells_their_runs,
+        lost_claim_of_a_parked_run_makes_it_due,
+        worker_that_leaves_frees_what_it_had,
+        forced_takeover_does_not_wait_for_the_lease,
+        dead_worker_cannot_join_again,
+        joining_again_extends_the_lease_and_changes_nothing_else,
+        acquired_run_is_running_without_a_due_time,
+        reload_shows_an_owned_run_anew,
+        reload_shows_nothing_to_whoever_does_not_own_it;
+    arrivals:
+        arrivals_are_numbered_densely_from_one,
+        racing_arrivals_get_a_number_each,
+        arrival_is_stored_as_it_was_accepted,
+        same_write_arrives_once,
+        same_write_that_was_read_arrives_no_second_time,
+        same_write_to_another_run_is_another_arrival,
+        full_inbox_refuses_until_something_is_read,
+        finished_run_refuses_and_says_how_it_ended,
+        unknown_run_refuses_and_is_not_made,
+        batch_of_arrivals_is_answered_in_order,
+        arrival_makes_a_parked_run_due_now,
+        arrival_does_not_put_off_a_run_that_was_due_before,
+        arrival_does_not_make_an_owned_run_due,
+        inbox_reads_only_own_runs,
+        inbox_reads_only_what_is_newer,
+        beat_of_the_owner_names_runs_with_something_unread,
+        acquired_run_comes_with_what_is_unread_alone,
+        hint_follows_an_arrival;
+    timers:
+        run_is_not_due_before_its_time_and_due_exactly_at_it,
+        next_due_time_is_the_earliest_that_is_ahead,
+        beat_counts_what_is_due_like_the_timers_do,
+        runs_of_other_routes_are_neither_counted_nor_taken,
+        runs_are_taken_in_the_order_of_their_due_times,
+        due_order_spans_routes,
+        limit_bounds_what_is_taken,
+        racing_acquirers_take_each_run_once,
+        park_until_a_time_that_is_past_is_due_at_once,
+        clock_is_never_ahead_of_due_times;
+    tasks:
+        claimed_attempt_is_what_was_queued,
+        higher_priority_is_claimed_first,
+        equal_attempts_are_claimed_in_the_order_they_were_put_in,
+        earlier_due_is_claimed_first_among_equal_priorities,
+        attempt_is_not_claimed_before_it_is_due,
+        no_more_are_claimed_than_each_queue_has_slots,
+        only_tasks_that_the_worker_runs_are_claimed,
+        racing_claims_get_each_attempt_once,
+        reported_outcome_reaches_the_run_and_leaves_the_queue,
+        reported_outcome_makes_a_parked_run_due,
+        same_report_again_is_accepted_and_changes_nothing,
+        report_of_an_attempt_that_was_reported_is_stale,
+        report_of_another_workers_claim_is_stale,
+        report_of_an_attempt_that_nobody_claimed_is_stale,
+        batch_of_reports_is_answered_in_order,
+        withdrawn_attempt_is_neither_claimed_nor_reported,
+        attempt_of_a_finished_run_is_neither_claimed_nor_reported,
+        next_attempt_of_an_operation_is_an_attempt_of_its_own,
+        beat_counts_what_can_be_claimed_and_knows_when_more_can;
+    inspect:
+        runs_are_listed_in_the_order_of_the_bytes_of_their_ids,
+        pages_miss_and_repeat_nothing_while_others_are_started,
+        page_goes_on_after_an_id_that_is_not_there,
+        filter_by_status_chooses_any_of_them,
+        filter_by_type_and_kind,
+        filter_by_tags_needs_all_of_them,
+        filter_by_parent_and_root,
+        filter_by_prefix_takes_every_character_as_it_is,
+        filters_narrow_each_other_and_pages_follow_them,
+        limit_of_nothing_or_above_the_largest_page_is_invalid,
+        history_is_paged_by_turn,
+        history_is_of_the_segment_that_was_asked_for,
+        states_are_told_in_the_order_asked_for_and_none_for_the_unknown,
+        unknown_run_is_none_or_not_found,
+        workers_are_shown_as_they_joined_with_what_they_own,
+        queues_show_what_waits_and_what_is_claimed;
+    hostile:
+        odd_ids_are_kept_and_kept_apart,
+        ids_that_differ_in_case_are_different,
+        longest_ids_are_kept_apart_by_their_last_character,
+        odd_names_of_everything_else_come_back_as_they_were,
+        odd_tags_choose_their_own_runs,
+        records_of_any_bytes_come_back_as_they_were,
+        large_records_come_back_whole,
+        empty_batches_are_answered_with_nothing;
+    reopening:
+        reopening_keeps_the_row_and_the_history,
+        reopening_keeps_the_register_and_its_ownerships,
+        reopening_keeps_the_inbox_and_what_it_knows,
+        reopening_keeps_what_was_committed_known,
+        reopening_keeps_data,
+        reopening_keeps_queues_and_claims,
+        reopening_keeps_the_outbox,
+        reopening_keeps_due_times_seals_and_losses,
+        reopening_keeps_what_was_fixed_when_the_store_was_made;
+    cancellation:
+        dropped_start_is_whole_or_not_there,
+        dropped_commit_is_whole_or_not_there,
+        dropped_arrival_arrives_once_when_it_is_asked_again,
+        dropped_acquire_loses_no_run,
+        dropped_claim_and_report_end_an_attempt_once,
+        dropped_takeover_frees_all_or_nothing,
+        dropped_delivery_delivers_once;
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::CASES;
+
+    const FILES: &[(&str, &str)] = &[
+        ("start", include_str!("start.rs")),
+        ("commit", include_str!("commit.rs")),
+        ("ownership", include_str!("ownership.rs")),
+        ("arrivals", include_str!("arrivals.rs")),
+        ("timers", include_str!("timers.rs")),
+        ("tasks", include_str!("tasks.rs")),
+        ("inspect", include_str!("inspect.rs")),
+        ("hostile", include_str!("hostile.rs")),
+        ("reopening", include_str!("reopening.rs")),
+        ("cancellation", include_str!("cancellation.rs")),
+    ];
+
+    #[test]
+    fn every_case_in_a_file_is_listed() {
+        let listed: HashSet<_> = CASES.iter().map(|case| (case.topic, case.name)).collect();
+        let mut written = HashSet::new();
+        for (topic, text) in FILES {
+            for line in text.lines() {
+                if let Some(rest) = line.strip_prefix("pub async fn ") {
+                    let name = rest.split('(').next().unwrap();
+                    assert!(
+                        listed.contains(&(*topic, name)),
+                        "{topic}::{name} is not listed"
+                    );
+                    assert!(written.insert((*topic, name)));
+                }
+            }
+        }
+        assert_eq!(
+            written.len(),
+            CASES.len(),
+            "a case is listed twice or is not there"
+        );
+    }
+}

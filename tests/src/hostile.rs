@@ -1,0 +1,144 @@
+//! Names and bytes that a careless backend trips over.
+
+use longhaul_core::backend::{RunFilter, Started};
+use longhaul_core::id::ArrivalNumber;
+
+use crate::world::{World, body_of, one, operation_of, run_of, signal_to};
+
+const NAMES: [&str; 9] = [
+    "'; drop table run; --",
+    "\"quoted\" and \\ slashed",
+    "%_*?[a-z]",
+    " leading and trailing ",
+    "\u{202E}right to left",
+    "日本語のワークフロー",
+    "👩‍👩‍👧‍👦",
+    "e\u{301}",
+    "é",
+];
+
+pub async fn odd_ids_are_kept_and_kept_apart(world: World) {
+    for id in NAMES {
+        assert_eq!(world.start(id).await, Started::New, "{id}");
+    }
+    for id in NAMES {
+        let found = world.run(id).await;
+        assert_eq!(found.identity.workflow_id.as_str(), id);
+        assert_eq!(world.signal(id).await, ArrivalNumber(1), "{id}");
+        let filter = RunFilter {
+            id_prefix: Some(id.to_owned()),
+            ..RunFilter::default()
+        };
+        assert_eq!(world.list(filter).await, [id]);
+    }
+    assert_eq!(world.list(RunFilter::default()).await.len(), NAMES.len());
+}
+
+pub async fn ids_that_differ_in_case_are_different(world: World) {
+    for id in ["order", "Order", "ORDER"] {
+        assert_eq!(world.start(id).await, Started::New);
+    }
+    assert_eq!(world.list(RunFilter::default()).await.len(), 3);
+}
+
+pub async fn longest_ids_are_kept_apart_by_their_last_character(world: World) {
+    for last in ["a", "b", "\u{10FFFF}"] {
+        let id = "\u{10FFFF}".repeat(254) + last;
+        assert_eq!(world.start(&id).await, Started::New);
+        assert_eq!(world.run(&id).await.identity.workflow_id.as_str(), id);
+    }
+    assert_eq!(world.acquire(world.me).await.len(), 3);
+}
+
+pub async fn odd_names_of_everything_else_come_back_as_they_were(world: World) {
+    let mut run = world.start_owned("a").await;
+    for name in NAMES {
+        let mut attempt = run.attempt(name);
+        attempt.operation = operation_of(&format!("{name}#7:x"));
+        let turn = run.turn().set(name, name.as_bytes()).enqueue(attempt);
+        world.done(turn, &mut run).await;
+        let mut signal = signal_to("a");
+        signal.body = body_of(name);
+        world.arrive(&signal).await;
+    }
+    for claimed in world.claim(world.me, NAMES.len()).await {
+        let name = claimed.operation.name.strip_suffix("#7:x").unwrap();
+        assert!(NAMES.contains(&name), "{name}");
+    }
+    let inbox = world.inbox(&run).await.unwrap();
+    assert_eq!(crate::world::names(&inbox), NAMES);
+    for name in NAMES {
+        let value = world.data("a", name).await.unwrap();
+        assert_eq!(value.as_bytes(), name.as_bytes());
+    }
+}
+
+pub async fn odd_tags_choose_their_own_runs(world: World) {
+    for (id, value) in NAMES.iter().enumerate() {
+        let mut run = run_of(&format!("{id}."));
+        run.tags = vec![((*value).to_owned(), (*value).to_owned())];
+        world.start_as(run).await;
+    }
+    for (id, value) in NAMES.iter().enumerate() {
+        let filter = RunFilter {
+            tags: vec![((*value).to_owned(), (*value).to_owned())],
+            ..RunFilter::default()
+        };
+        assert_eq!(world.list(filter).await, [format!("{id}.")]);
+    }
+}
+
+pub async fn records_of_any_bytes_come_back_as_they_were(world: World) {
+    let all: Vec<u8> = (0..=255).collect();
+    let records = [Vec::new(), vec![0], b"a\0b".to_vec(), vec![0xff; 3], all];
+    let mut start = run_of("a");
+    start.record = Vec::new();
+    world.start_as(start).await;
+    let mut run = world.take(world.me).await;
+    for record in &records {
+        let mut turn = run.turn().set("k", record);
+        turn.commit.turn.as_mut().unwrap().record = record.clone();
+        world.done(turn, &mut run).await;
+        assert_eq!(world.data("a", "k").await.unwrap().as_bytes(), record);
+        let mut signal = signal_to("a");
+        signal.body.content = record.clone();
+        world.arrive(&signal).await;
+    }
+    let history = world.history("a").await;
+    assert_eq!(history[0].record, b"");
+    let stored: Vec<_> = history[1..]
+        .iter()
+        .map(|turn| turn.record.clone())
+        .collect();
+    assert_eq!(stored, records);
+    let inbox = world.inbox(&run).await.unwrap();
+    let contents: Vec<_> = inbox.into_iter().map(|found| found.body.content).collect();
+    assert_eq!(contents, records);
+}
+
+pub async fn large_records_come_back_whole(world: World) {
+    let large: Vec<u8> = (0..2_000_000_u32)
+        .map(|at| at.to_le_bytes()[at as usize % 3])
+        .collect();
+    let mut run = world.start_owned("a").await;
+    let mut turn = run.turn();
+    turn.commit.turn.as_mut().unwrap().record = large.clone();
+    world.done(turn, &mut run).await;
+    let mut signal = signal_to("a");
+    signal.body.content = large.clone();
+    world.arrive(&signal).await;
+    assert!(world.history("a").await[1].record == large);
+    assert!(one(world.inbox(&run).await.unwrap()).body.content == large);
+}
+
+pub async fn empty_batches_are_answered_with_nothing(world: World) {
+    let backend = world.backend();
+    let lane = crate::world::lane(world.me);
+    assert_eq!(backend.start(None, Vec::new()).await.unwrap(), []);
+    assert_eq!(backend.commit(lane, Vec::new()).await.unwrap(), []);
+    assert_eq!(backend.arrive(Vec::new()).await.unwrap(), []);
+    assert_eq!(backend.report(Vec::new()).await.unwrap(), []);
+    assert_eq!(backend.states(&[]).await.unwrap(), []);
+    assert_eq!(backend.inbox(world.me, Vec::new()).await.unwrap(), []);
+    assert_eq!(backend.deliver(0).await.unwrap(), 0);
+}
