@@ -137,6 +137,13 @@ impl Script {
         })
     }
 
+    fn starting(&mut self, task: &str, attempt: u32) -> &mut Self {
+        self.take(Input::Starting {
+            operation: OperationKey::new(OperationKind::Task, task, 1),
+            attempt,
+        })
+    }
+
     fn arrive(&mut self, kind: ArrivalKind, name: &str, content: Vec<u8>) -> &mut Self {
         self.arrivals += 1;
         let arrival = Arrival {
@@ -648,8 +655,10 @@ fn tenth_lost_attempt_blocks_the_run() {
     let mut script = Script::new(async |ctx: Context| ctx.run(a()).await);
     script.commit();
     script.record.lost = 1;
-    for _ in 1..10 {
+    for lost in 1..10 {
         script.replay().unwrap();
+        script.commit();
+        script.starting("a", lost + 1);
         script.commit();
     }
     let Err(Refusal::Blocked(error)) = script.replay() else {
@@ -659,6 +668,21 @@ fn tenth_lost_attempt_blocks_the_run() {
         error.message().contains("10 attempts of `task:a#1`"),
         "{error}"
     );
+}
+
+/// P6: what only waited for a slot when its worker died was not tried.
+#[test]
+fn attempt_that_never_started_does_not_use_up_the_limit() {
+    let mut script = Script::new(async |ctx: Context| ctx.run(a()).await);
+    script.commit();
+    script.record.lost = 1;
+    for _ in 0..40 {
+        script.replay().unwrap();
+        script.commit();
+    }
+    let task = OperationKey::new(OperationKind::Task, "a", 1);
+    assert_eq!(script.live().ledger().task(&task).unwrap().attempt(), 4);
+    assert!(script.live().is_traced(&task));
 }
 
 #[test]
