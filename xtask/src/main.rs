@@ -1,2 +1,51 @@
-//! Commands.
-fn main() {}
+//! The project's own commands: `cargo xtask test | verify | fix | diagram`.
+//!
+//! Invariants: `verify` changes no tracked file; `test` counts every backend or fails. What a command needs and the
+//! machine lacks, it installs itself, below `target/`.
+#![expect(clippy::print_stdout, reason = "it talks to a person")]
+
+mod deny;
+mod diagram;
+mod process;
+mod test;
+mod tidy;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run every test of every crate on every backend
+    Test,
+    /// Check format, lints, each feature alone, docs, house rules and dependencies
+    Verify,
+    /// Mend what can be mended by a program
+    Fix,
+    /// Render the status diagram of docs/status.md
+    Diagram,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Test => test::run(),
+        Command::Verify => verify::run(),
+        Command::Fix => verify::fix(),
+        Command::Diagram => diagram::write(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! `cargo xtask verify`: the gate that reads, and `cargo xtask fix`, which mends.
+
+use anyhow::Result;
+
+use crate::process::{cargo, step};
+use crate::{deny, diagram, tidy};
+
+/// Lists the feature sets of the facade that must build alone.
+const FEATURES: [&str; 5] = ["", "macros", "memory", "sqlite", "full"];
+
+/// Checks everything and changes nothing.
+pub(crate) fn run() -> Result<()> {
+    step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    tidy::run()?;
+    diagram::check()?;
+    let lints = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    step("clippy", &mut cargo(&lints))?;
+    for features in FEATURES {
+        let name = format!("feature `{features}` alone");
+        let arguments = [
+            "clippy",
+            "--package",
+            "longhaul",
+            "--no-default-features",
+            "--features",
+            features,
+            "--",
+            "-D",
+            "warnings",
+        ];
+        step(&name, &mut cargo(&arguments))?;
+    }
+    let mut docs = cargo(&["doc", "--workspace", "--no-deps"]);
+    step("docs", docs.env("RUSTDOCFLAGS", "-D warnings"))?;
+    deny::run()
+}
+
+/// Mends format, lints and the diagram.
+pub(crate) fn fix() -> Result<()> {
+    let lints = [
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--fix",
+        "--allow-dirty",
+    ];
+    step("clippy", &mut cargo(&lints))?;
+    step("format", &mut cargo(&["fmt", "--all"]))?;
+    diagram::write()
+}
