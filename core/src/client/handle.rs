@@ -15,7 +15,7 @@ use crate::backend::{
 use crate::client::{Client, end_error};
 use crate::clock::Timestamp;
 use crate::context::{Data, IntoValue, Signal};
-use crate::engine::live::route_of;
+use crate::engine::identifiers::route_of;
 use crate::engine::machine::check_payload;
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{Event, EventKind, Outcome, decode_record};

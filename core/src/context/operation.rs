@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::call::{Call, Target};
 use crate::command::{Command, StartSubworkflow};
 use crate::engine::chance::Use;
-use crate::engine::live::subworkflow_id;
+use crate::engine::identifiers::subworkflow_id;
 use crate::engine::machine::{Machine, Resolution, check_payload};
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{OperationKey, OperationKind};

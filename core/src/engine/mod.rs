@@ -10,6 +10,7 @@
 
 pub(crate) mod chance;
 pub(crate) mod execution;
+pub(crate) mod identifiers;
 pub(crate) mod ledger;
 pub(crate) mod live;
 pub(crate) mod machine;

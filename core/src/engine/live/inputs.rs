@@ -1,0 +1,205 @@
+//! From what arrived to events.
+//!
+//! Invariant: an outcome is taken for the attempt that is open and no other; an arrival is taken once.
+
+use super::effects::terminated;
+use super::{Live, Refusal};
+use crate::backend::{Arrival, ArrivalBody, ArrivalKind};
+use crate::clock::Timestamp;
+use crate::engine::execution::Stuck;
+use crate::engine::ledger::Open;
+use crate::engine::messages::{self, ClosedContent, ControlContent, OutcomeContent};
+use crate::error::{Error, ErrorKind, Result};
+use crate::history::{EventKind, OperationKey, Outcome};
+use crate::id::SignalName;
+use crate::payload::Payload;
+use crate::status::Status;
+
+impl Live {
+    pub(super) fn take_arrival(&mut self, arrival: Arrival, now: Timestamp) {
+        if arrival.number <= self.read {
+            return;
+        }
+        let number = arrival.number;
+        match self.take_body(arrival, now) {
+            Ok(()) => {
+                self.read = number;
+                self.draft.drains = true;
+            }
+            Err(error) => self.stuck = Some(Stuck(error)),
+        }
+    }
+
+    pub(super) fn take_body(&mut self, arrival: Arrival, now: Timestamp) -> Result<()> {
+        let ArrivalBody {
+            kind,
+            name,
+            content,
+        } = arrival.body;
+        match kind {
+            ArrivalKind::Signal => self.deliver(
+                now,
+                EventKind::SignalReceived {
+                    signal: SignalName::from_stored(name),
+                    arrival: arrival.number,
+                    payload: Payload::from_bytes(content),
+                    accepted_at: arrival.accepted_at,
+                },
+            ),
+            ArrivalKind::TaskOutcome => {
+                let ended: OutcomeContent = messages::decode(&content)?;
+                if ended.segment == self.segment {
+                    self.take_outcome(ended.operation, ended.attempt, ended.outcome, now);
+                }
+            }
+            ArrivalKind::AttemptLost => self.take_lost(&name, &content, now),
+            ArrivalKind::SubworkflowClosed if content.is_empty() => {
+                self.take_refused_subworkflow(&name, now);
+            }
+            ArrivalKind::SubworkflowClosed => {
+                let closed: ClosedContent = messages::decode(&content)?;
+                let is_open = self.ledger.get(&closed.operation).is_some();
+                if closed.segment == self.segment && is_open {
+                    self.deliver(
+                        now,
+                        EventKind::SubworkflowClosed {
+                            operation: closed.operation,
+                            outcome: closed.outcome,
+                        },
+                    );
+                }
+            }
+            ArrivalKind::Control => self.take_control(messages::decode(&content)?, now),
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_lost(&mut self, name: &str, content: &[u8], now: Timestamp) {
+        let Ok(attempt) = <[u8; 4]>::try_from(content).map(u32::from_be_bytes) else {
+            return;
+        };
+        let Some(operation) = self.open_operation(name) else {
+            return;
+        };
+        if self.attempt_of(&operation) != Some(attempt) {
+            return;
+        }
+        self.push(
+            now,
+            EventKind::AttemptLost {
+                operation: operation.clone(),
+                attempt,
+            },
+        );
+        match self.check_lost(&operation) {
+            Ok(()) => self.place(&operation),
+            Err(Refusal::Blocked(error)) => self.stuck = Some(Stuck(error)),
+        }
+    }
+
+    pub(super) fn take_refused_subworkflow(&mut self, name: &str, now: Timestamp) {
+        let Some(operation) = self.open_operation(name) else {
+            return;
+        };
+        let Some(Open::Subworkflow(child, _)) = self.ledger.get(&operation) else {
+            return;
+        };
+        let error = Error::new(
+            ErrorKind::AlreadyExists,
+            format!("subworkflow `{child}` was not started: another run has this id"),
+        );
+        let outcome = Err(error);
+        self.deliver(now, EventKind::SubworkflowClosed { operation, outcome });
+    }
+
+    pub(super) fn open_operation(&self, name: &str) -> Option<OperationKey> {
+        self.ledger
+            .open()
+            .map(|(operation, _)| operation)
+            .find(|operation| operation.to_string() == name)
+            .cloned()
+    }
+
+    pub(super) fn take_control(&mut self, control: ControlContent, now: Timestamp) {
+        match control {
+            ControlContent::Cancel { reason } => {
+                self.close_subworkflows();
+                self.withdraw_all();
+                self.deliver(now, EventKind::CancelRequested { reason });
+            }
+            ControlContent::Terminate { reason } => {
+                self.close_subworkflows();
+                self.withdraw_all();
+                self.push(now, EventKind::RunTerminated { reason });
+                self.end(Status::Terminated, &terminated());
+            }
+        }
+    }
+
+    pub(super) fn take_outcome(
+        &mut self,
+        operation: OperationKey,
+        attempt: u32,
+        outcome: Outcome,
+        now: Timestamp,
+    ) {
+        if self.attempt_of(&operation) != Some(attempt) {
+            return;
+        }
+        let error = match outcome {
+            Ok(result) => {
+                let completed = EventKind::TaskCompleted {
+                    operation,
+                    attempt,
+                    result,
+                };
+                return self.deliver(now, completed);
+            }
+            Err(error) => error,
+        };
+        let delay = self
+            .ledger
+            .task(&operation)
+            .and_then(|task| task.options.retry.next_delay(task.failed + 1, &error));
+        let Some(delay) = delay else {
+            let failed = EventKind::TaskFailed {
+                operation,
+                attempt,
+                error,
+            };
+            return self.deliver(now, failed);
+        };
+        let retry_at = self.stamp(now).after(delay);
+        self.push(
+            now,
+            EventKind::AttemptFailed {
+                operation: operation.clone(),
+                attempt,
+                error,
+                retry_at,
+            },
+        );
+        self.place_if_queued(&operation);
+    }
+
+    pub(super) fn take_starting(&mut self, operation: OperationKey, attempt: u32, now: Timestamp) {
+        if self.attempt_of(&operation) == Some(attempt) {
+            self.draft.release.push(operation.clone());
+            self.push(now, EventKind::AttemptStarted { operation, attempt });
+        }
+    }
+
+    pub(super) fn take_due(&mut self, now: Timestamp) {
+        while let Some((due, operation)) = self.ledger.first_due().cloned() {
+            if due > now || self.draft.ended.is_some() || self.stuck.is_some() {
+                return;
+            }
+            if self.ledger.task(&operation).is_some() {
+                self.ledger.started(&operation);
+                self.hand_out(operation);
+            } else {
+                self.deliver(now.max(due), EventKind::TimerFired { operation });
+            }
+        }
+    }
+}

@@ -1,0 +1,394 @@
+//! A run that its owner advances: inputs in, a draft of the next turn out.
+//!
+//! Pure: the shell hands in what arrived together with the time, commits the drafts, and starts what they name after
+//! the commit. Invariants: a draft's events are `event, its commands, event, its commands`; the time of an event is
+//! never before that of the event before it, and of a timer never before it was due; an outcome is taken for the
+//! attempt that is open and no other.
+
+mod draft;
+mod effects;
+mod inputs;
+mod recovery;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::Arc;
+
+pub(crate) use self::draft::{Draft, Input};
+use crate::backend::{AcquiredRun, RunRecord};
+use crate::clock::Timestamp;
+use crate::command::Command;
+use crate::engine::execution::{Execution, ForeignWake, Program, Stuck};
+use crate::engine::identifiers;
+use crate::engine::ledger::{Ledger, Open};
+use crate::engine::machine::Machine;
+use crate::engine::replay::replay;
+use crate::error::{Error, ErrorKind, Result};
+use crate::history::{Event, EventKind, OperationKey, RunStarted, decode_record};
+use crate::id::{ArrivalNumber, Epoch, EventNumber, Segment, TurnNumber, WorkflowId, WriteId};
+use crate::identity::WorkflowIdentity;
+use crate::options::Limits;
+use crate::payload::CodecChain;
+use crate::retry::LOST_OWNERSHIPS_MAX;
+use crate::status::Status;
+
+/// Is what all runs of a worker share.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) hash_key: [u8; 16],
+    pub(crate) limits: Limits,
+    pub(crate) codecs: CodecChain,
+}
+
+/// Says why a run cannot be taken up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The code does not fit, or cannot go on; the run is blocked for this build.
+    Blocked(Error),
+}
+
+/// Holds one owned run.
+pub(crate) struct Live {
+    pub(crate) id: WorkflowId,
+    pub(crate) identity: WorkflowIdentity,
+    pub(crate) segment: Segment,
+    pub(crate) epoch: Epoch,
+    pub(crate) partition: u16,
+    parent_operation: Option<OperationKey>,
+    parent_segment: Segment,
+    settings: Arc<Settings>,
+    execution: Execution,
+    ledger: Ledger,
+    next_turn: TurnNumber,
+    next_event: EventNumber,
+    read: ArrivalNumber,
+    committed_read: ArrivalNumber,
+    writes: u64,
+    handed_out: BTreeSet<OperationKey>,
+    draft: Draft,
+    stuck: Option<Stuck>,
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Live")
+            .field("id", &self.id)
+            .field("epoch", &self.epoch)
+            .field("next_turn", &self.next_turn)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Is what a shell needs to take a run up.
+pub(crate) struct TakeUp<'a> {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) program: &'a Program,
+    pub(crate) foreign: ForeignWake,
+}
+
+impl Live {
+    /// Takes up a run that the worker just came to own, or one whose last turn was undone (`undone`: the count of its
+    /// writes so far and the attempts that still run).
+    pub(crate) fn take_up(
+        acquired: &AcquiredRun,
+        how: &TakeUp<'_>,
+        now: Timestamp,
+        undone: Option<(u64, BTreeSet<OperationKey>)>,
+    ) -> Result<Self, Refusal> {
+        let run = &acquired.run;
+        let events = read_history(acquired).map_err(Refusal::Blocked)?;
+        let Some(EventKind::RunStarted(started)) = events.first().map(|event| &event.kind) else {
+            return Err(Refusal::Blocked(Error::new(
+                ErrorKind::Corrupt,
+                format!(
+                    "history of run `{}` does not begin with its start",
+                    run.identity.workflow_id
+                ),
+            )));
+        };
+        let mut live = Self::new(run, started, how);
+        live.next_turn = TurnNumber(acquired.turns.len() as u64);
+        live.next_event = EventNumber(events.len() as u64);
+        let is_undone = undone.is_some();
+        if let Some((writes, running)) = undone {
+            live.writes = writes;
+            live.handed_out = running;
+        } else if run.lost >= LOST_OWNERSHIPS_MAX {
+            return Err(Refusal::Blocked(Error::new(
+                ErrorKind::Bug,
+                format!(
+                    "{} workers in a row died while they held this run",
+                    run.lost
+                ),
+            )));
+        }
+        for event in &events {
+            live.ledger.fold(event);
+        }
+        let commands =
+            replay(&mut live.execution, &events).map_err(|stuck| Refusal::Blocked(stuck.0))?;
+        live.execution.machine().go_live();
+        let at = live.ledger.at();
+        live.record_commands(at, commands);
+        if run.lost > 0 && !is_undone {
+            live.give_up_lost_attempts(now)?;
+        }
+        live.restart_attempts();
+        for arrival in &acquired.inbox {
+            live.take(Input::Arrival(arrival.clone()), now);
+        }
+        Ok(live)
+    }
+
+    /// Takes up a run that this worker just started: nothing is read.
+    pub(crate) fn begin(run: &RunRecord, first: &Event, how: &TakeUp<'_>) -> Result<Self, Refusal> {
+        let EventKind::RunStarted(started) = &first.kind else {
+            return Err(Refusal::Blocked(Error::new(
+                ErrorKind::Bug,
+                "a start is not one",
+            )));
+        };
+        let mut live = Self::new(run, started, how);
+        live.next_turn = TurnNumber(1);
+        live.next_event = EventNumber(1);
+        live.ledger.fold(first);
+        live.execution.machine().go_live();
+        match live.execution.deliver(first) {
+            Ok(commands) => live.record_commands(first.at, commands),
+            Err(stuck) => return Err(Refusal::Blocked(stuck.0)),
+        }
+        Ok(live)
+    }
+
+    fn new(run: &RunRecord, started: &RunStarted, how: &TakeUp<'_>) -> Self {
+        let machine = Machine::new(
+            started,
+            run.segment,
+            how.settings.codecs.clone(),
+            how.settings.limits.clone(),
+        );
+        Self {
+            id: run.identity.workflow_id.clone(),
+            identity: run.identity.clone(),
+            segment: run.segment,
+            epoch: run.epoch,
+            partition: run.partition,
+            parent_operation: run.parent_operation.clone(),
+            parent_segment: started.parent_segment,
+            settings: Arc::clone(&how.settings),
+            execution: Execution::new(
+                machine,
+                how.program,
+                started.arguments.clone(),
+                Arc::clone(&how.foreign),
+            ),
+            ledger: Ledger::default(),
+            next_turn: TurnNumber(0),
+            next_event: EventNumber(0),
+            read: run.read,
+            committed_read: run.read,
+            writes: 0,
+            handed_out: BTreeSet::new(),
+            draft: Draft::default(),
+            stuck: None,
+        }
+    }
+
+    // --- questions ------------------------------------------------------------------------------------------------
+
+    pub(crate) fn machine(&self) -> &Arc<Machine> {
+        self.execution.machine()
+    }
+
+    pub(crate) const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    pub(crate) const fn draft(&self) -> &Draft {
+        &self.draft
+    }
+
+    pub(crate) const fn read(&self) -> ArrivalNumber {
+        self.read
+    }
+
+    /// Returns the last arrival that a committed turn took in.
+    pub(crate) const fn committed_read(&self) -> ArrivalNumber {
+        self.committed_read
+    }
+
+    /// Takes note that a turn which read so far was committed.
+    pub(crate) fn note_committed(&mut self, read: ArrivalNumber) {
+        self.committed_read = self.committed_read.max(read);
+    }
+
+    pub(crate) const fn next_turn(&self) -> TurnNumber {
+        self.next_turn
+    }
+
+    pub(crate) const fn next_event(&self) -> EventNumber {
+        self.next_event
+    }
+
+    /// Says why the code cannot go on, if so.
+    pub(crate) const fn stuck(&self) -> Option<&Stuck> {
+        self.stuck.as_ref()
+    }
+
+    /// Returns when the run is due next.
+    pub(crate) fn wake_at(&self) -> Option<Timestamp> {
+        self.ledger.first_due().map(|(due, _)| *due)
+    }
+
+    /// Tells whether nothing of the run happens in this process.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.handed_out.is_empty()
+    }
+
+    /// Tells whether the run waits for timers alone.
+    pub(crate) fn waits_for_timers_only(&self) -> bool {
+        self.is_idle()
+            && self.wake_at().is_some()
+            && self
+                .ledger
+                .open()
+                .all(|(_, open)| matches!(open, Open::Timer))
+    }
+
+    /// Counts the writes of this ownership.
+    pub(crate) const fn writes(&self) -> u64 {
+        self.writes
+    }
+
+    // --- turns ----------------------------------------------------------------------------------------------------
+
+    /// Takes something in; the draft grows by what it causes. A run that ended or is stuck takes nothing: what arrived
+    /// stays unread, so that the turn is refused or the next owner finds it.
+    pub(crate) fn take(&mut self, input: Input, now: Timestamp) {
+        if self.draft.ended.is_some() || self.stuck.is_some() {
+            return;
+        }
+        self.draft.inputs.push(input.clone());
+        match input {
+            Input::Arrival(arrival) => self.take_arrival(arrival, now),
+            Input::Outcome {
+                operation,
+                attempt,
+                outcome,
+            } => {
+                self.handed_out.remove(&operation);
+                self.draft.start.retain(|waiting| *waiting != operation);
+                self.take_outcome(operation, attempt, outcome, now);
+            }
+            Input::Starting { operation, attempt } => self.take_starting(operation, attempt, now),
+            Input::Due => self.take_due(now),
+        }
+    }
+
+    /// Hands out the draft and the number of the turn's first event, and makes room for the next one.
+    pub(crate) fn hand_out_draft(&mut self) -> Draft {
+        let draft = std::mem::take(&mut self.draft);
+        if !draft.events.is_empty() {
+            self.next_turn = self.next_turn.next();
+            self.next_event.0 += draft.events.len() as u64;
+        }
+        self.writes += 1;
+        draft
+    }
+
+    /// Forgets what was not committed; the run can then only be given up.
+    pub(crate) fn drop_draft(&mut self) {
+        self.draft = Draft::default();
+        self.read = self.committed_read;
+    }
+
+    /// Counts a write that is not the draft's.
+    pub(crate) fn count_write(&mut self) {
+        self.writes += 1;
+    }
+
+    /// Takes the attempts out of the draft that are started before it is committed.
+    pub(crate) fn take_starts(&mut self) -> Vec<OperationKey> {
+        std::mem::take(&mut self.draft.start)
+    }
+
+    /// Names the next write: unique for run, segment, ownership and count.
+    pub(crate) fn write_id(&self) -> WriteId {
+        self.derive_id(b"turn", self.writes)
+    }
+
+    fn derive_id(&self, purpose: &[u8], number: u64) -> WriteId {
+        let key = &self.settings.hash_key;
+        identifiers::write_id(key, &self.id, self.segment, self.epoch, purpose, number)
+    }
+
+    /// Notes that local attempts ended without an outcome, as their worker stops.
+    pub(crate) fn abandon_attempts(&mut self, now: Timestamp) {
+        for operation in std::mem::take(&mut self.handed_out) {
+            if let Some(attempt) = self.attempt_of(&operation) {
+                self.push(now, EventKind::AttemptLost { operation, attempt });
+            }
+        }
+    }
+
+    fn deliver(&mut self, now: Timestamp, kind: EventKind) {
+        let event = self.push(now, kind);
+        match self.execution.deliver(&event) {
+            Ok(commands) => self.record_commands(event.at, commands),
+            Err(stuck) => self.stuck = Some(stuck),
+        }
+    }
+
+    fn push(&mut self, now: Timestamp, kind: EventKind) -> Event {
+        let event = Event {
+            at: self.stamp(now),
+            kind,
+        };
+        self.ledger.fold(&event);
+        self.draft.events.push(event.clone());
+        event
+    }
+
+    fn stamp(&self, now: Timestamp) -> Timestamp {
+        now.max(self.ledger.at())
+    }
+
+    fn record_commands(&mut self, at: Timestamp, commands: Vec<Command>) {
+        for command in commands {
+            self.record_command(at, command);
+        }
+        let events = self.ledger.events();
+        if events > self.settings.limits.history_events_max && self.draft.ended.is_none() {
+            let limit = self.settings.limits.history_events_max;
+            let error = Error::new(
+                ErrorKind::LimitExceeded,
+                format!("the history has {events} events; the limit is {limit}"),
+            );
+            self.push(
+                at,
+                EventKind::RunFailed {
+                    error: error.clone(),
+                },
+            );
+            self.withdraw_all();
+            self.end(Status::Failed, &Err(error));
+        }
+    }
+}
+
+fn read_history(acquired: &AcquiredRun) -> Result<Vec<Event>> {
+    let mut events = Vec::new();
+    for (at, turn) in acquired.turns.iter().enumerate() {
+        if turn.turn.0 != at as u64 || turn.first_event.0 != events.len() as u64 {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!(
+                    "history of run `{}` has a gap at turn {at}",
+                    acquired.run.identity.workflow_id
+                ),
+            ));
+        }
+        events.append(&mut decode_record(&turn.record)?);
+    }
+    Ok(events)
+}
