@@ -18,6 +18,8 @@ macro_rules! faults {
         /// Says what a wrong backend does wrong.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Fault {
+            /// Does nothing wrong.
+            Nothing,
             $($(#[$doc])* $fault,)+
         }
 
@@ -185,7 +187,8 @@ faults! {
         "timers::runs_of_other_routes_are_neither_counted_nor_taken";
     /// Hands a blocked run to the build that blocked it.
     IgnoresTheBuild:
-        "commit::blocked_run_is_due_for_other_builds_alone";
+        "commit::blocked_run_is_due_for_other_builds_alone",
+        "commit::arrival_does_not_make_a_blocked_run_due_for_the_same_build";
     /// Hands a blocked run to nobody.
     BlocksForEveryBuild:
         "commit::blocked_run_is_due_for_other_builds_alone";
@@ -268,6 +271,12 @@ faults! {
     /// Treats a dead worker as one that left.
     LeavesInsteadOfDying:
         "ownership::takeover_frees_runs_and_counts_the_loss";
+    /// Takes commits through the first lane of a worker alone.
+    KnowsOneLane:
+        "commit::every_lane_of_the_owner_may_commit";
+    /// Counts more due runs than a page holds.
+    CountsBeyondThePage:
+        "timers::count_of_due_runs_ends_at_the_largest_page";
     /// Ignores the lane of a start.
     StartsUnowned:
         "start::start_through_a_lane_is_owned_in_the_first_epoch";
@@ -509,14 +518,13 @@ impl<F: Fixture> Fixture for BrokenFixture<F> {
 /// Tells whether a case fails on stores of `F` that have a fault.
 pub async fn fails<F: Fixture + 'static>(case: &Case, fault: Fault) -> bool {
     let fixture: Box<dyn Fixture> = Box::new(BrokenFixture::<F>::open_with(fault).await);
-    let check = case.check;
-    let checking = async move { check(World::over(fixture).await).await };
+    let checking = (case.check)(World::over(fixture).await);
     tokio::spawn(checking)
         .await
         .is_err_and(|error| error.is_panic())
 }
 
-/// Checks every proof on stores of `F`, and that each case has one.
+/// Checks every proof on stores of `F`, that each case has one, and that it passes where nothing is wrong.
 ///
 /// # Panics
 /// When a case passes on a backend that it is said to fail on, or there is no proof for it.
@@ -533,6 +541,9 @@ pub async fn check_proofs<F: Fixture + 'static>() {
         }
     }
     for case in CASES {
+        if fails::<F>(case, Fault::Nothing).await {
+            wrong.push(format!("{}::{} fails for no reason", case.topic, case.name));
+        }
         if !proven.contains(&(case.topic, case.name)) {
             wrong.push(format!("no fault fails {}::{}", case.topic, case.name));
         }

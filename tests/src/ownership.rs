@@ -198,7 +198,7 @@ pub async fn lost_claim_of_a_parked_run_makes_it_due(world: World) {
 
 pub async fn worker_that_leaves_frees_what_it_had(world: World) {
     let leaver = world.worker().await;
-    world.start_owned_by(leaver, "a").await;
+    let run = world.start_owned_by(leaver, "a").await;
     let mut queued = world.start_owned("q").await;
     let enqueue = queued.turn().enqueue(queued.attempt("charge"));
     world.done(enqueue, &mut queued).await;
@@ -214,6 +214,8 @@ pub async fn worker_that_leaves_frees_what_it_had(world: World) {
         world.extend(leaver).await.unwrap_err().kind(),
         Kind::WorkerDead
     );
+    let refused = world.try_commit(&run.turn()).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::WorkerDead);
 }
 
 pub async fn forced_takeover_does_not_wait_for_the_lease(world: World) {

@@ -225,6 +225,9 @@ impl Broken {
 
     async fn commit_one(&self, lane: Lane, mut turn: TurnCommit) -> Result<Verdict> {
         self.spoil(&mut turn).await?;
+        if self.has(Fault::KnowsOneLane) && lane.number > 0 {
+            return Ok(Verdict::Lost);
+        }
         if self.has(Fault::NeedsATurnToWriteARow) && turn.turn.is_none() {
             return Ok(Verdict::Committed);
         }
@@ -665,6 +668,7 @@ impl Timers for Broken {
         match self.fault {
             Fault::WakesNobody => due = Due::default(),
             Fault::ForgetsNextTimes => due.next = None,
+            Fault::CountsBeyondThePage if due.now == PAGE_MAX => due.now += 1,
             Fault::CountsOwnedRuns => {
                 let filter = RunFilter {
                     statuses: vec![Status::Running],
