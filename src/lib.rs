@@ -1,7 +1,6 @@
 //! Durable workflows as a library.
-//!
-//! You write an `async fn`, put `#[workflow]` on it and `#[task]` on the functions with side effects, and name a store in
-//! one URL; the function survives crashes, restarts and months of waiting. There is no server to run.
+#![doc = ""]
+#![doc = include_str!("lib.md")]
 #![forbid(unsafe_code)]
 
 mod connect;
@@ -35,3 +34,19 @@ pub mod prelude {
     pub use longhaul_core::worker::Worker;
     pub use longhaul_core::{Error, ErrorKind, Result, failure, select};
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct ReadmeDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/workflows.md")]
+struct WorkflowsDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/backends.md")]
+struct BackendsDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/troubleshooting.md")]
+struct TroubleshootingDoctests;

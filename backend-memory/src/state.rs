@@ -77,6 +77,19 @@ impl State for MemoryBackend {
         }))
     }
 
+    async fn owned(&self, worker: WorkerId) -> Result<Vec<(WorkflowId, Epoch)>> {
+        Ok(self.apply(|store, _| {
+            let all = store.owned(worker).map(|owned| &owned.all);
+            let entry = |number: &RunNumber| {
+                let record = &store.row(*number)?.record;
+                Some((record.identity.workflow_id.clone(), record.epoch))
+            };
+            let mut found: Vec<_> = all.into_iter().flatten().filter_map(entry).collect();
+            found.sort_unstable();
+            found
+        }))
+    }
+
     async fn commit(&self, lane: Lane, turns: Vec<TurnCommit>) -> Result<Vec<Verdict>> {
         self.apply(|store, now| {
             workers::require(store, lane.worker, now)?;
@@ -105,6 +118,7 @@ fn beat(store: &Store, worker: WorkerId, serves: &Serves, now: Timestamp) -> Res
         next_claimable,
         dead: workers::dead(store, now),
         outbox: !store.outbox.is_empty(),
+        owned: store.owned(worker).map_or(0, |owned| owned.all.len()),
     })
 }
 

@@ -13,6 +13,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::Result;
 use crate::row::{self, RunNumber, optional_text, optional_worker, optional_write};
+use crate::writer::News;
 use crate::{events, state, takeover, tasks};
 
 pub(crate) const STANDING: &str =
@@ -50,6 +51,21 @@ pub(crate) fn commit(
         }
     };
     turns.iter().map(commit_one).collect()
+}
+
+/// Tells whether turns concern anybody but the owner of their runs: a warm step wakes nobody.
+pub(crate) fn news(turns: &[TurnCommit]) -> News {
+    let concerns_others = |turn: &TurnCommit| {
+        turn.update.gives_up()
+            || !turn.subworkflows.is_empty()
+            || !turn.enqueue.is_empty()
+            || !turn.outbox.is_empty()
+    };
+    if turns.iter().any(concerns_others) {
+        News::Told
+    } else {
+        News::Kept
+    }
 }
 
 /// Tells whether all that a turn writes is its own row.
@@ -311,7 +327,7 @@ fn drain(
 ) -> Result<()> {
     connection
         .prepare_cached(
-            "update run set read_to = max(read_to, ?2), sealed = max(sealed, ?3), last_write = coalesce(?4, last_write),
+            "update run set lost = 0, read_to = max(read_to, ?2), sealed = max(sealed, ?3), last_write = coalesce(?4, last_write),
                  wake_at = case when arrivals > max(read_to, ?2) then wake_at end, updated_at = ?5
              where number = ?1",
         )?

@@ -1,6 +1,6 @@
 //! The SQLite backend: one file, shared by any number of processes on one host.
 //!
-//! Invariants: one thread of each handle writes ([`writer`]), and what waits for it shares a commit; readers see whole
+//! Invariants: one thread of each handle writes, and what waits for it shares a commit; readers see whole
 //! commits. An acknowledgement is sent after the commit. Every comparison of times uses the configured clock.
 #![forbid(unsafe_code)]
 #![cfg_attr(
@@ -27,7 +27,7 @@ use tokio::sync::{oneshot, watch};
 use crate::error::{Failure, Result};
 use crate::lock::WorkerLocks;
 use crate::reader::Readers;
-use crate::writer::{Order, Work, Writer};
+use crate::writer::{News, Order, Work, Writer};
 
 mod commit;
 mod config;
@@ -151,8 +151,16 @@ impl SqliteBackend {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
+        self.write_and_tell(News::Told, work).await
+    }
+
+    async fn write_and_tell<T, F>(&self, news: News, work: F) -> Answered<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
-        self.order(Order::Job(Box::new(Work::new(work, reply))))?;
+        self.order(Order::Job(Box::new(Work::new(work, news, reply))))?;
         answer.await.unwrap_or(Err(Failure::Stopped.into()))
     }
 
@@ -217,4 +225,74 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
         .name(name.to_owned())
         .spawn(work)
         .map_err(Failure::Thread)
+}
+
+#[cfg(test)]
+mod tests {
+    use longhaul_core::backend::{Inspect, Kind};
+
+    use super::*;
+
+    async fn limit_pages(backend: &SqliteBackend, pages: i64) {
+        let limited =
+            backend.write(move |connection| {
+                Ok(connection
+                    .query_row(&format!("pragma max_page_count = {pages}"), [], |_| Ok(()))?)
+            });
+        limited.await.unwrap();
+    }
+
+    async fn fill(backend: &SqliteBackend, bytes: i64) -> Answered<usize> {
+        let fill = move |connection: &Connection| {
+            let text = "insert into outbox (recipient, write_id, kind, name, content)
+                        values ('a', x'', 'signal', 'b', zeroblob(?1))";
+            Ok(connection.prepare_cached(text)?.execute([bytes])?)
+        };
+        backend.write(fill).await
+    }
+
+    #[tokio::test]
+    async fn full_disk_is_unavailable_and_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = SqliteBackend::open(SqliteConfig::new(folder.path()))
+            .await
+            .unwrap();
+        limit_pages(&backend, 60).await;
+        let error = fill(&backend, 1_000_000).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+        assert!(error.to_string().contains("full"), "{error}");
+        assert!(!backend.read(events::has_outbox).await.unwrap());
+        limit_pages(&backend, 100_000).await;
+        fill(&backend, 1_000_000).await.unwrap();
+        assert!(backend.read(events::has_outbox).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn record_that_sqlite_cannot_hold_is_invalid() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = SqliteBackend::open(SqliteConfig::new(folder.path()))
+            .await
+            .unwrap();
+        let error = fill(&backend, 2_000_000_000).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Invalid, "{error}");
+    }
+
+    #[tokio::test]
+    async fn unknown_status_is_corrupt() {
+        let folder = tempfile::tempdir().unwrap();
+        let backend = SqliteBackend::open(SqliteConfig::new(folder.path()))
+            .await
+            .unwrap();
+        let insert = |connection: &Connection| {
+            let text = "insert into run (id, kind, type, route, partition, segment, status, epoch, turns, fingerprint,
+                            root, created_at, updated_at)
+                        values ('a', 'workflow', 't', 'r', 0, 1, 'Melted', 0, 1, zeroblob(16), 'a', 0, 0)";
+            Ok(connection.execute_batch(text)?)
+        };
+        backend.write(insert).await.unwrap();
+        let run = longhaul_core::id::WorkflowId::new("a").unwrap();
+        let error = backend.run(&run).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert!(error.to_string().contains("Melted"), "{error}");
+    }
 }

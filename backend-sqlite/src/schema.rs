@@ -82,7 +82,7 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
 fn told(path: &Path, cause: rusqlite::Error) -> Failure {
     let path = path.to_owned();
     match cause.sqlite_error_code() {
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => Failure::NotDatabase { path },
+        Some(ErrorCode::NotADatabase) => Failure::NotDatabase { path },
         _ => Failure::Open { path, cause },
     }
 }

@@ -16,11 +16,18 @@ use std::sync::Arc;
 
 use crate::error::{Failure, Result};
 use crate::row::{self, RunNumber, run_record, select_run, stored_turn, with_tags};
+use crate::writer::News;
 use crate::{Shared, SqliteBackend, commit, events, takeover, tasks, timers};
 
 pub(crate) const UNREAD: &str = "
     select id from run indexed by run_unread
     where owner is not null and arrivals > read_to and owner = ?1 order by id";
+
+pub(crate) const OWNED_COUNT: &str =
+    "select count(*) from run indexed by run_owned where owner is not null and owner = ?1";
+
+pub(crate) const OWNED: &str = "
+    select id, epoch from run indexed by run_owned where owner is not null and owner = ?1 order by id";
 
 #[async_trait]
 impl State for SqliteBackend {
@@ -42,7 +49,7 @@ impl State for SqliteBackend {
         let worker = request.worker;
         if let Some(lease) = request.extend {
             let clock = self.shared.clock.clone();
-            self.write(move |connection| {
+            self.write_and_tell(News::Kept, move |connection| {
                 takeover::extend(connection, worker, clock.now().after(lease))
             })
             .await?;
@@ -129,10 +136,27 @@ impl State for SqliteBackend {
         .await
     }
 
+    async fn owned(&self, worker: WorkerId) -> Answered<Vec<(WorkflowId, Epoch)>> {
+        self.read(move |connection| {
+            let owned = connection
+                .prepare_cached(OWNED)?
+                .query_map([worker.0.as_bytes()], |found| {
+                    let id = WorkflowId::from_stored(row::text(found, 0)?);
+                    Ok((id, Epoch(found.get(1)?)))
+                })?
+                .collect::<rusqlite::Result<_>>()?;
+            Ok(owned)
+        })
+        .await
+    }
+
     async fn commit(&self, lane: Lane, turns: Vec<TurnCommit>) -> Answered<Vec<Verdict>> {
         let clock = self.shared.clock.clone();
-        self.write(move |connection| commit::commit(connection, lane.worker, &turns, clock.now()))
-            .await
+        let news = commit::news(&turns);
+        self.write_and_tell(news, move |connection| {
+            commit::commit(connection, lane.worker, &turns, clock.now())
+        })
+        .await
     }
 }
 
@@ -160,6 +184,9 @@ fn beat(
         next_claimable,
         dead: takeover::dead(connection, &shared.locks, now)?,
         outbox: events::has_outbox(connection)?,
+        owned: connection
+            .prepare_cached(OWNED_COUNT)?
+            .query_row([worker.0.as_bytes()], |found| found.get(0))?,
     })
 }
 

@@ -12,6 +12,9 @@ use crate::error::{Failure, Result};
 use crate::lock::WorkerLocks;
 use crate::{row, schema, tasks};
 
+/// Is how long the id of a dead worker is remembered: 30 days. It owns nothing by then, and a start draws a new id.
+const REMEMBERED_MICROS: i64 = 30 * 24 * 3_600 * 1_000_000;
+
 /// Frees the runs of a dead worker.
 pub(crate) const FREE: &str = "
     update run indexed by run_owned set owner = null, wake_at = ?2, sealed = 0, updated_at = ?2,
@@ -133,6 +136,12 @@ pub(crate) fn take_over(
         let (runs, attempts) = remove(connection, *worker, now)?;
         taken.runs += runs;
         taken.attempts += attempts;
+    }
+    if !workers.is_empty() {
+        let forgotten = now.as_micros().saturating_sub(REMEMBERED_MICROS);
+        connection
+            .prepare_cached("delete from dead_worker where died_at < ?1")?
+            .execute([forgotten])?;
     }
     taken.workers = workers;
     Ok(taken)

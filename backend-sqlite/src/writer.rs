@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 
 use crate::Shared;
 use crate::error::{Failure, Result};
+use crate::row;
 
 /// Is the most jobs that share a transaction, so that the first does not wait for long.
 const JOBS_MAX: usize = 256;
@@ -36,10 +37,21 @@ pub(crate) enum Order {
     Watch,
 }
 
+/// Says whether others want to know of a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Whoever waits for hints gets one.
+    Told,
+    /// It concerns whoever asked for it alone, such as a lease or a warm step.
+    Kept,
+}
+
 /// Is something to do inside a transaction, and whom to answer after it.
 pub(crate) trait Job: Send {
     /// Tells whether anybody still waits for the answer.
     fn is_wanted(&self) -> bool;
+    /// Tells whether others want to know that it was done.
+    fn news(&self) -> News;
     /// Does it, and keeps the answer; tells whether it may stay.
     fn apply(&mut self, connection: &Connection) -> bool;
     /// Sends the answer, or the error that undid it.
@@ -49,14 +61,16 @@ pub(crate) trait Job: Send {
 /// Is the job that a closure makes.
 pub(crate) struct Work<T, F> {
     work: Option<F>,
+    news: News,
     done: Option<Answered<T>>,
     reply: oneshot::Sender<Answered<T>>,
 }
 
 impl<T, F> Work<T, F> {
-    pub(crate) fn new(work: F, reply: oneshot::Sender<Answered<T>>) -> Self {
+    pub(crate) fn new(work: F, news: News, reply: oneshot::Sender<Answered<T>>) -> Self {
         Self {
             work: Some(work),
+            news,
             done: None,
             reply,
         }
@@ -70,6 +84,10 @@ where
 {
     fn is_wanted(&self) -> bool {
         !self.reply.is_closed()
+    }
+
+    fn news(&self) -> News {
+        self.news
     }
 
     fn apply(&mut self, connection: &Connection) -> bool {
@@ -99,7 +117,9 @@ pub(crate) struct Writer {
     shared: Arc<Shared>,
     neighbours: bool,
     neighbours_seen: Option<Instant>,
-    data_version: Option<i64>,
+    version_seen: Option<i64>,
+    noticed: Option<Instant>,
+    leases_seen: Vec<i64>,
 }
 
 impl Writer {
@@ -114,7 +134,9 @@ impl Writer {
             shared,
             neighbours: false,
             neighbours_seen: None,
-            data_version: None,
+            version_seen: None,
+            noticed: None,
+            leases_seen: Vec::new(),
         }
     }
 
@@ -126,6 +148,7 @@ impl Writer {
                 continue;
             }
             self.write(&mut batch);
+            self.notice_others_now_and_then();
             if self.has_neighbours() {
                 std::thread::sleep(YIELD);
             }
@@ -166,7 +189,9 @@ impl Writer {
         let statistics = &self.shared.statistics;
         if undone.is_none() && self.connection.total_changes() != before {
             statistics.commits.fetch_add(1, Ordering::Relaxed);
-            self.shared.changes.send_modify(|count| *count += 1);
+            if batch.iter().any(|job| job.news() == News::Told) {
+                self.shared.changes.send_modify(|count| *count += 1);
+            }
         }
         statistics
             .jobs
@@ -224,36 +249,61 @@ impl Writer {
             .is_none_or(|at| at.elapsed() >= NEIGHBOURS_EVERY)
         {
             self.neighbours_seen = Some(Instant::now());
-            let all = self
-                .connection
-                .prepare_cached("select id from worker")
-                .and_then(|mut statement| {
-                    let rows = statement.query_map([], crate::row::worker_id)?;
-                    rows.collect::<rusqlite::Result<Vec<_>>>()
-                });
-            self.neighbours = match all {
-                Ok(all) => all
-                    .into_iter()
-                    .any(|worker| !self.shared.locks.is_held(worker)),
-                Err(_) => true,
-            };
+            self.neighbours = self
+                .leases_of_others()
+                .map_or(true, |leases| !leases.is_empty());
         }
         self.neighbours
     }
 
+    fn leases_of_others(&self) -> rusqlite::Result<Vec<i64>> {
+        let mut statement = self
+            .connection
+            .prepare_cached("select id, lease_until from worker")?;
+        let mut rows = statement.query([])?;
+        let mut leases = Vec::new();
+        while let Some(worker) = rows.next()? {
+            if !self.shared.locks.is_held(row::worker_id(worker)?) {
+                leases.push(worker.get(1)?);
+            }
+        }
+        Ok(leases)
+    }
+
+    /// Keeps a busy writer from overlooking what other processes do.
+    fn notice_others_now_and_then(&mut self) {
+        let is_watched = self.shared.changes.receiver_count() > 0;
+        let is_time = self.noticed.is_none_or(|at| at.elapsed() >= HINTS_EVERY);
+        if is_watched && is_time {
+            self.notice_others();
+        }
+    }
+
     /// Gives a hint when another process has changed the database.
+    ///
+    /// A change that moved leases gives none: idle workers make one every other second, and whatever was changed with
+    /// it is found by the next beat.
     fn notice_others(&mut self) {
+        self.noticed = Some(Instant::now());
+        if let Err(cause) = self.look() {
+            tracing::debug!(%cause, "changes of other processes cannot be seen");
+        }
+    }
+
+    fn look(&mut self) -> rusqlite::Result<()> {
         let version = self
             .connection
-            .prepare_cached("pragma data_version")
-            .and_then(|mut statement| statement.query_row([], |row| row.get(0)));
-        match version {
-            Ok(version) if self.data_version.replace(version) != Some(version) => {
-                self.shared.changes.send_modify(|count| *count += 1);
-            }
-            Ok(_) => {}
-            Err(cause) => tracing::debug!(%cause, "changes of other processes cannot be seen"),
+            .prepare_cached("pragma data_version")?
+            .query_row([], |row| row.get(0))?;
+        if self.version_seen.replace(version) == Some(version) {
+            return Ok(());
         }
+        let leases = self.leases_of_others()?;
+        if leases == self.leases_seen {
+            self.shared.changes.send_modify(|count| *count += 1);
+        }
+        self.leases_seen = leases;
+        Ok(())
     }
 }
 

@@ -186,6 +186,13 @@ pub enum EventKind {
         /// When the next one may start.
         retry_at: Timestamp,
     },
+    /// An attempt is about to start; recorded only once several before it were lost with their workers.
+    AttemptStarted {
+        /// The operation.
+        operation: OperationKey,
+        /// Which attempt, from 1.
+        attempt: u32,
+    },
     /// The worker of an attempt died before its outcome was recorded.
     AttemptLost {
         /// The operation.
@@ -354,6 +361,7 @@ impl EventKind {
         match self {
             Self::TaskScheduled { operation, .. }
             | Self::AttemptFailed { operation, .. }
+            | Self::AttemptStarted { operation, .. }
             | Self::AttemptLost { operation, .. }
             | Self::TaskCompleted { operation, .. }
             | Self::TaskFailed { operation, .. }

@@ -11,6 +11,12 @@ use crate::error::{Error, ErrorKind, Result};
 /// Is the number of attempts of one invocation that may be lost to crashes before its run is blocked.
 pub const LOST_ATTEMPTS_MAX: u32 = 10;
 
+/// Is the number of lost attempts from which each further one is recorded before it starts.
+///
+/// A local attempt leaves no trace of its start, so one that only waited for a slot when its worker died counts as lost
+/// too. From here on the trace is written, and only attempts that did start count.
+pub const TRACED_FROM_LOST: u32 = 3;
+
 /// Is the number of takeovers without progress after which a run is blocked.
 pub const LOST_OWNERSHIPS_MAX: u32 = 5;
 

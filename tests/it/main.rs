@@ -3,6 +3,7 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     missing_docs,
     reason = "tests may panic"
 )]
@@ -12,6 +13,9 @@ mod world;
 
 mod basic_workflow;
 mod control_flow;
+mod cost;
 mod error_recovery;
+mod kill;
 mod nested_workflow;
+mod parking;
 mod state_persistence;

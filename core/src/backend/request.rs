@@ -92,6 +92,8 @@ pub struct Beat {
     pub dead: Vec<WorkerId>,
     /// Whether messages to other runs wait in the outbox.
     pub outbox: bool,
+    /// How many runs the worker owns.
+    pub owned: usize,
 }
 
 /// Counts runs that nobody owns and some worker could take.
@@ -187,7 +189,7 @@ pub struct TurnCommit {
 pub enum RunUpdate {
     /// Nothing: the row is not touched.
     Append,
-    /// Marks arrivals up to `read` as read; `seal` refuses new ones until the run parks, ends or changes hands.
+    /// Marks arrivals up to `read` as read, which counts as progress (`lost` becomes 0); `seal` refuses new ones until the run parks, ends or changes hands.
     Drain {
         /// The last arrival that the turn took in.
         read: ArrivalNumber,

@@ -87,6 +87,13 @@ pub trait State: Send + Sync {
         epoch: Epoch,
     ) -> Result<Option<AcquiredRun>>;
 
+    /// Lists the runs that the worker owns, with their epochs, in the order of their ids: for a worker that was not told
+    /// what it came to own, as an answer was lost.
+    ///
+    /// # Errors
+    /// Only when the backend cannot be reached.
+    async fn owned(&self, worker: WorkerId) -> Result<Vec<(WorkflowId, Epoch)>>;
+
     /// Appends turns to owned runs; answers in the order of the requests. A run occurs at most once.
     ///
     /// # Guarantees

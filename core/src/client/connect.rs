@@ -7,12 +7,15 @@ use crate::backend::Backend;
 use crate::clock::BoxFuture;
 use crate::error::{Error, ErrorKind, Result};
 
+/// Is a store that is being opened.
+pub type Opening = BoxFuture<'static, Result<Arc<dyn Backend>>>;
+
 /// Opens the stores of one URL scheme; the facade submits one for each compiled-in backend.
 pub struct Connector {
     /// The scheme, such as `sqlite`.
     pub scheme: &'static str,
     /// Opens the store.
-    pub open: fn(String) -> BoxFuture<'static, Result<Arc<dyn Backend>>>,
+    pub open: fn(String) -> Opening,
 }
 
 impl fmt::Debug for Connector {
@@ -23,8 +26,8 @@ impl fmt::Debug for Connector {
 
 inventory::collect!(Connector);
 
-/// Lists the schemes that some feature of the facade brings.
-const KNOWN: [&str; 5] = ["memory", "sqlite", "redis", "rediss", "postgres"];
+/// Lists the schemes that features of the facade of the same names bring.
+const FEATURES: [&str; 2] = ["memory", "sqlite"];
 
 pub(crate) async fn open(url: &str) -> Result<Arc<dyn Backend>> {
     let Some((scheme, _)) = url.split_once(':') else {
@@ -33,19 +36,14 @@ pub(crate) async fn open(url: &str) -> Result<Arc<dyn Backend>> {
             available()
         )));
     };
-    let scheme = if scheme == "postgresql" {
-        "postgres"
-    } else {
-        scheme
-    };
+
     let connector = inventory::iter::<Connector>
         .into_iter()
         .find(|connector| connector.scheme == scheme);
     match connector {
         Some(connector) => (connector.open)(url.to_owned()).await,
-        None if KNOWN.contains(&scheme) => Err(wrong(format!(
-            "backend `{scheme}` is not compiled in; enable the feature `{}` of longhaul",
-            scheme.trim_end_matches("ss")
+        None if FEATURES.contains(&scheme) => Err(wrong(format!(
+            "backend `{scheme}` is not compiled in; enable the feature `{scheme}` of longhaul"
         ))),
         None => Err(wrong(format!(
             "no backend is named `{scheme}` ({})",

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 pub use self::by_name::{Json, StartByName};
-pub use self::connect::Connector;
+pub use self::connect::{Connector, Opening};
 pub use self::handle::{Handle, HistoryEntry, RunInfo};
 pub use self::list::List;
 

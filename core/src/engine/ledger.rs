@@ -15,10 +15,18 @@ use crate::payload::Payload;
 #[derive(Debug, Clone)]
 pub(crate) enum Open {
     Task(Box<OpenTask>),
-    Step { lost: u32 },
+    Step(OpenStep),
     Timer,
     Receive,
     Subworkflow(WorkflowId, ClosePolicy),
+}
+
+/// Is a step without outcome.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct OpenStep {
+    pub(crate) lost: u32,
+    /// Whether the attempt that is due was recorded as started.
+    pub(crate) is_started: bool,
 }
 
 /// Is an invocation without outcome.
@@ -30,6 +38,8 @@ pub(crate) struct OpenTask {
     pub(crate) placement: Placement,
     pub(crate) failed: u32,
     pub(crate) lost: u32,
+    /// Whether the attempt that is due was recorded as started.
+    pub(crate) is_started: bool,
     pub(crate) not_before: Option<Timestamp>,
 }
 
@@ -71,6 +81,7 @@ impl Ledger {
                     placement: placement.clone(),
                     failed: 0,
                     lost: 0,
+                    is_started: false,
                     not_before,
                 };
                 self.set_local_due(operation, &task, not_before);
@@ -81,13 +92,21 @@ impl Ledger {
                 retry_at,
                 ..
             } => self.next_attempt(operation, Some(*retry_at), |task| task.failed += 1),
+            EventKind::AttemptStarted { operation, .. } => match self.open.get_mut(operation) {
+                Some(Open::Task(task)) => task.is_started = true,
+                Some(Open::Step(step)) => step.is_started = true,
+                _ => {}
+            },
             EventKind::AttemptLost { operation, .. } => {
-                if let Some(Open::Step { lost }) = self.open.get_mut(operation) {
-                    *lost += 1;
+                if let Some(Open::Step(step)) = self.open.get_mut(operation) {
+                    step.lost += 1;
+                    step.is_started = false;
                 }
                 self.next_attempt(operation, None, |task| task.lost += 1);
             }
-            EventKind::StepStarted { operation } => self.insert(operation, Open::Step { lost: 0 }),
+            EventKind::StepStarted { operation } => {
+                self.insert(operation, Open::Step(OpenStep::default()))
+            }
             EventKind::TimerStarted { operation, due } => {
                 self.set_due(operation, Some(*due));
                 self.insert(operation, Open::Timer);
@@ -138,6 +157,7 @@ impl Ledger {
             return;
         };
         count(task);
+        task.is_started = false;
         task.not_before = not_before;
         let is_local = task.placement == Placement::Local;
         self.set_due(operation, not_before.filter(|_| is_local));

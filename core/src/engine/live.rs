@@ -35,7 +35,7 @@ use crate::id::{
 use crate::identity::{RunKind, WorkflowIdentity};
 use crate::options::{ClosePolicy, Limits};
 use crate::payload::{CodecChain, Payload};
-use crate::retry::{LOST_ATTEMPTS_MAX, LOST_OWNERSHIPS_MAX};
+use crate::retry::{LOST_ATTEMPTS_MAX, LOST_OWNERSHIPS_MAX, TRACED_FROM_LOST};
 use crate::status::Status;
 
 /// Is what all runs of a worker share.
@@ -57,6 +57,11 @@ pub(crate) enum Input {
         attempt: u32,
         outcome: Outcome,
     },
+    /// An attempt has its slot and waits for the record of its start.
+    Starting {
+        operation: OperationKey,
+        attempt: u32,
+    },
     /// The time has come for what is due.
     Due,
 }
@@ -72,6 +77,8 @@ pub(crate) struct Draft {
     pub(crate) outbox: Vec<Message>,
     /// Attempts to start here.
     pub(crate) start: Vec<OperationKey>,
+    /// Attempts that wait for the record of their start.
+    pub(crate) release: Vec<OperationKey>,
     /// Attempts to stop here.
     pub(crate) stop: Vec<OperationKey>,
     /// Whether arrivals were taken in.
@@ -154,7 +161,7 @@ impl Live {
     /// writes so far and the attempts that still run).
     pub(crate) fn take_up(
         acquired: &AcquiredRun,
-        how: TakeUp<'_>,
+        how: &TakeUp<'_>,
         now: Timestamp,
         undone: Option<(u64, BTreeSet<OperationKey>)>,
     ) -> Result<Self, Refusal> {
@@ -169,7 +176,7 @@ impl Live {
                 ),
             )));
         };
-        let mut live = Self::new(run, started, &how);
+        let mut live = Self::new(run, started, how);
         live.next_turn = TurnNumber(acquired.turns.len() as u64);
         live.next_event = EventNumber(events.len() as u64);
         let is_undone = undone.is_some();
@@ -204,14 +211,14 @@ impl Live {
     }
 
     /// Takes up a run that this worker just started: nothing is read.
-    pub(crate) fn begin(run: &RunRecord, first: &Event, how: TakeUp<'_>) -> Result<Self, Refusal> {
+    pub(crate) fn begin(run: &RunRecord, first: &Event, how: &TakeUp<'_>) -> Result<Self, Refusal> {
         let EventKind::RunStarted(started) = &first.kind else {
             return Err(Refusal::Blocked(Error::new(
                 ErrorKind::Bug,
                 "a start is not one",
             )));
         };
-        let mut live = Self::new(run, started, &how);
+        let mut live = Self::new(run, started, how);
         live.next_turn = TurnNumber(1);
         live.next_event = EventNumber(1);
         live.ledger.fold(first);
@@ -343,6 +350,7 @@ impl Live {
                 self.draft.start.retain(|waiting| *waiting != operation);
                 self.take_outcome(operation, attempt, outcome, now);
             }
+            Input::Starting { operation, attempt } => self.take_starting(operation, attempt, now),
             Input::Due => self.take_due(now),
         }
     }
@@ -356,6 +364,12 @@ impl Live {
         }
         self.writes += 1;
         draft
+    }
+
+    /// Forgets what was not committed; the run can then only be given up.
+    pub(crate) fn drop_draft(&mut self) {
+        self.draft = Draft::default();
+        self.read = self.committed_read;
     }
 
     /// Counts a write that is not the draft's.
@@ -546,6 +560,13 @@ impl Live {
             },
         );
         self.place_if_queued(&operation);
+    }
+
+    fn take_starting(&mut self, operation: OperationKey, attempt: u32, now: Timestamp) {
+        if self.attempt_of(&operation) == Some(attempt) {
+            self.draft.release.push(operation.clone());
+            self.push(now, EventKind::AttemptStarted { operation, attempt });
+        }
     }
 
     fn take_due(&mut self, now: Timestamp) {
@@ -748,7 +769,7 @@ impl Live {
                 self.place_if_queued(operation);
             }
             Some(Open::Task(task)) if task.not_before.is_none() => self.hand_out(operation.clone()),
-            Some(Open::Step { .. }) => self.hand_out(operation.clone()),
+            Some(Open::Step(_)) => self.hand_out(operation.clone()),
             _ => {}
         }
     }
@@ -788,7 +809,7 @@ impl Live {
     fn attempt_of(&self, operation: &OperationKey) -> Option<u32> {
         match self.ledger.get(operation) {
             Some(Open::Task(task)) => Some(task.attempt()),
-            Some(Open::Step { lost }) => Some(1 + lost),
+            Some(Open::Step(step)) => Some(1 + step.lost),
             _ => None,
         }
     }
@@ -804,8 +825,9 @@ impl Live {
                 Open::Task(task) => {
                     task.placement == Placement::Local
                         && task.not_before.is_none_or(|not_before| not_before <= now)
+                        && may_have_started(task.lost, task.is_started)
                 }
-                Open::Step { .. } => true,
+                Open::Step(step) => may_have_started(step.lost, step.is_started),
                 _ => false,
             })
             .map(|(operation, _)| operation.clone())
@@ -826,12 +848,21 @@ impl Live {
         Ok(())
     }
 
-    fn check_lost(&self, operation: &OperationKey) -> Result<(), Refusal> {
-        let lost = match self.ledger.get(operation) {
+    /// Tells whether the start of the open attempt of an operation must be recorded before it.
+    pub(crate) fn is_traced(&self, operation: &OperationKey) -> bool {
+        self.lost_of(operation) >= TRACED_FROM_LOST
+    }
+
+    fn lost_of(&self, operation: &OperationKey) -> u32 {
+        match self.ledger.get(operation) {
             Some(Open::Task(task)) => task.lost,
-            Some(Open::Step { lost }) => *lost,
+            Some(Open::Step(step)) => step.lost,
             _ => 0,
-        };
+        }
+    }
+
+    fn check_lost(&self, operation: &OperationKey) -> Result<(), Refusal> {
+        let lost = self.lost_of(operation);
         if lost < LOST_ATTEMPTS_MAX {
             return Ok(());
         }
@@ -851,7 +882,7 @@ impl Live {
                     Open::Task(task) => {
                         task.placement == Placement::Local && task.not_before.is_none()
                     }
-                    Open::Step { .. } => true,
+                    Open::Step(_) => true,
                     _ => false,
                 };
                 is_local && !self.handed_out.contains(*operation)
@@ -905,6 +936,11 @@ impl Live {
         hasher.write_u64(nth);
         WriteId(Uuid::from_random_bytes(hasher.finish128().as_bytes()))
     }
+}
+
+/// Tells whether an attempt whose worker died can have run.
+const fn may_have_started(lost: u32, is_started: bool) -> bool {
+    is_started || lost < TRACED_FROM_LOST
 }
 
 fn read_history(acquired: &AcquiredRun) -> Result<Vec<Event>> {

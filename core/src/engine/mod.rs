@@ -15,3 +15,6 @@ pub(crate) mod live;
 pub(crate) mod machine;
 pub(crate) mod messages;
 pub(crate) mod replay;
+
+#[cfg(test)]
+mod tests;

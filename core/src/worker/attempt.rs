@@ -93,7 +93,8 @@ impl Lane {
                     let body = async move { run_attempt(&shared, request).await };
                     (open.attempt(), Box::pin(body))
                 }
-                Some(Open::Step { lost }) => {
+                Some(Open::Step(step)) => {
+                    let lost = step.lost;
                     let Some(step) = run.live.machine().take_step(operation) else {
                         return;
                     };
@@ -102,25 +103,32 @@ impl Lane {
                 _ => return,
             };
         let epoch = run.live.epoch;
-        let task = spawn_attempt(
-            &self.shared,
-            id.clone(),
+        let gate = run.live.is_traced(operation).then(|| run.gate(operation));
+        let place = Place {
+            run: id.clone(),
             epoch,
-            operation.clone(),
+            operation: operation.clone(),
             attempt,
-            body,
-        );
+        };
+        let task = spawn_attempt(&self.shared, place, gate, body);
         run.attempts
             .insert(operation.clone(), Attempt { task, cancelled });
     }
 }
 
-fn spawn_attempt(
-    shared: &Arc<Shared>,
+/// Says which attempt of which ownership.
+struct Place {
     run: WorkflowId,
     epoch: Epoch,
     operation: OperationKey,
     attempt: u32,
+}
+
+/// Runs an attempt once it has a slot; with a gate, once its start is recorded too.
+fn spawn_attempt(
+    shared: &Arc<Shared>,
+    place: Place,
+    gate: Option<oneshot::Receiver<()>>,
     body: BoxFuture<'static, Result<Outcome, Error>>,
 ) -> Box<dyn crate::clock::Abort> {
     let worker = Arc::clone(shared);
@@ -128,6 +136,24 @@ fn spawn_attempt(
         let Some(_slot) = slot(&worker).await else {
             return;
         };
+        let Place {
+            run,
+            epoch,
+            operation,
+            attempt,
+        } = place;
+        if let Some(recorded) = gate {
+            let starting = LaneInput::Starting {
+                run: run.clone(),
+                epoch,
+                operation: operation.clone(),
+                attempt,
+            };
+            drop(worker.lane.send(starting));
+            if recorded.await.is_err() {
+                return;
+            }
+        }
         let input = match body.await {
             Ok(outcome) => LaneInput::Outcome {
                 run,

@@ -258,7 +258,7 @@ fn served_queues(
         .iter()
         .filter_map(|registration| match registration {
             Registration::Task(task) => (task.options)().queue,
-            _ => None,
+            Registration::Workflow(_) => None,
         })
         .collect();
     Ok(named.into_iter().map(|queue| (queue, slots)).collect())
@@ -269,7 +269,7 @@ fn tasks_of(registry: &Registry) -> Vec<TaskName> {
         .iter()
         .filter_map(|registration| match registration {
             Registration::Task(task) => Some(task.task_name()),
-            _ => None,
+            Registration::Workflow(_) => None,
         })
         .collect()
 }

@@ -3,7 +3,7 @@
 //! Invariants: a claim belongs to the worker's lease; its outcome goes to the inbox of its run, whoever owns that.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::backend::{AttemptReport, ClaimRequest, Error as BackendError, QueuedAttempt, Reported};
@@ -16,7 +16,10 @@ use crate::id::{QueueName, TaskName, WorkerId, WriteId};
 use crate::worker::attempt::{AttemptRequest, run_attempt, slot};
 use crate::worker::shared::Shared;
 
-type Running = Arc<Mutex<HashMap<u64, (QueueName, Option<Box<dyn Abort>>)>>>;
+/// Is a claimed attempt: its queue, and its task once that was spawned.
+type Claimed = (QueueName, Option<Box<dyn Abort>>);
+
+type Running = Arc<Mutex<HashMap<u64, Claimed>>>;
 
 /// Holds the claimed attempts that run here.
 pub(crate) struct Claims {
@@ -100,9 +103,7 @@ impl Claims {
     }
 }
 
-fn lock(
-    running: &Running,
-) -> std::sync::MutexGuard<'_, HashMap<u64, (QueueName, Option<Box<dyn Abort>>)>> {
+fn lock(running: &Running) -> MutexGuard<'_, HashMap<u64, Claimed>> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

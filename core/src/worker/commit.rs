@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{
-    Kind, Lane as LaneId, Result as BackendResult, RunUpdate, TurnCommit, Verdict,
-};
+use crate::backend::{Lane as LaneId, Result as BackendResult, RunUpdate, TurnCommit, Verdict};
 use crate::engine::live::{Draft, Input};
 use crate::history::{EventKind, StoredTurn, encode_record};
 use crate::id::{Epoch, TurnNumber, WorkflowId};
@@ -69,6 +67,9 @@ impl Lane {
             return None;
         }
         let seals = run.must_seal();
+        if matches!(run.ending, Some(Ending::Refuse(_))) {
+            run.live.drop_draft();
+        }
         let update = if seals {
             RunUpdate::Drain {
                 read: run.live.committed_read(),
@@ -101,6 +102,7 @@ impl Lane {
             }
         };
         run.waiting = Waiting::Commit;
+        run.owes_sign = false;
         run.idle_since = None;
         let commit = TurnCommit {
             run: id.clone(),
@@ -138,8 +140,8 @@ impl Lane {
                 }
             }
             Err(error) => {
-                // The worker is dead: another owns these runs, or will.
-                tracing::warn!(%error, "commit refused; runs given up");
+                // Another owns these runs, or will; or the next looks find them owned and not live.
+                tracing::error!(%error, "commit refused; runs given up");
                 for submitted in submitted {
                     self.forget(&submitted.run);
                 }
@@ -185,6 +187,11 @@ impl Lane {
                 run.sealed = true;
             } else if let Some(read) = submitted.update.read() {
                 run.live.note_committed(read);
+            }
+            for operation in &submitted.draft.release {
+                if let Some(gate) = run.gates.remove(operation) {
+                    let _ = gate.send(());
+                }
             }
             for operation in &submitted.draft.stop {
                 if let Some(attempt) = run.attempts.remove(operation) {
@@ -238,10 +245,10 @@ impl Lane {
     fn on_refused(&mut self, submitted: &Submitted, reason: String) {
         tracing::error!(run = %submitted.run, reason, "the store refused a turn");
         if let Some(run) = self.runs.get_mut(&submitted.run) {
-            run.waiting = Waiting::Reload;
-            run.ending = Some(Ending::Block(reason));
+            run.waiting = Waiting::No;
+            run.ending = Some(Ending::Refuse(reason));
         }
-        self.reload(&submitted.run, submitted.epoch);
+        self.touch(&submitted.run);
     }
 }
 
@@ -288,7 +295,7 @@ async fn commit(
     let mut pause = Duration::from_millis(5);
     loop {
         match shared.backend.commit(lane, turns.clone()).await {
-            Err(error) if error.kind() != Kind::WorkerDead => {
+            Err(error) if error.should_ask_again() => {
                 tracing::warn!(%error, "commit not answered; asking again");
                 shared.environment.sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);

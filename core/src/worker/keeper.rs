@@ -24,6 +24,9 @@ const BEAT: Duration = Duration::from_millis(1_000);
 /// Is the shortest time between two looks that hints ask for.
 const HINTS_COALESCED: Duration = Duration::from_millis(10);
 
+/// Is how many looks in a row must find a run owned and not live before it is taken up again.
+const LOOKS_UNTIL_MISSING: u32 = 3;
+
 /// Is the most runs taken in one request.
 const ACQUIRED_AT_ONCE: usize = 256;
 
@@ -38,6 +41,8 @@ pub(crate) struct Keeper {
     next_beat: Duration,
     next_due: Option<Timestamp>,
     failures: u32,
+    /// How many looks in a row found more owned runs than live ones.
+    missing: u32,
 }
 
 impl Keeper {
@@ -49,6 +54,7 @@ impl Keeper {
             next_beat: Duration::ZERO,
             next_due: None,
             failures: 0,
+            missing: 0,
             shared,
         }
     }
@@ -152,6 +158,7 @@ impl Keeper {
         if beat.outbox {
             self.deliver().await?;
         }
+        self.find_missing(beat.owned).await?;
         self.next_due = [beat.due.next, beat.next_claimable]
             .into_iter()
             .flatten()
@@ -164,6 +171,18 @@ impl Keeper {
         }
         if beat.claimable > 0 {
             self.claims.claim().await?;
+        }
+        Ok(())
+    }
+
+    /// Takes up runs that are owned and not live for longer than it takes to hand them over.
+    async fn find_missing(&mut self, owned: usize) -> Result<(), BackendError> {
+        let is_missing = owned > self.shared.live.load(Ordering::SeqCst);
+        self.missing = if is_missing { self.missing + 1 } else { 0 };
+        if self.missing >= LOOKS_UNTIL_MISSING {
+            self.missing = 0;
+            let owned = self.shared.backend.owned(self.shared.worker()).await?;
+            drop(self.shared.lane.send(LaneInput::Owned(owned)));
         }
         Ok(())
     }

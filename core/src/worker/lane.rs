@@ -21,12 +21,16 @@ use crate::engine::live::{Input, Live, Refusal, TakeUp};
 use crate::error::Error;
 use crate::history::{Event, OperationKey, Outcome};
 use crate::id::{Epoch, WorkflowId};
+use crate::worker::ask_again;
 use crate::worker::commit::Submitted;
 use crate::worker::run::{Ending, Run};
 use crate::worker::shared::Shared;
 
 /// Is the most inputs that are taken in before the next commit is made.
 const INPUTS_PER_ROUND_MAX: usize = 4_096;
+
+/// Is how often in a row a run may be lost without a sign of progress before taking it up must leave one.
+const LOST_WITHOUT_SIGN_MAX: u32 = 2;
 
 /// Is how long the first turn of a run may wait for the outcome of its first task.
 const FIRST_TURN_HELD: Duration = Duration::from_millis(50);
@@ -52,8 +56,17 @@ pub(crate) enum LaneInput {
         attempt: u32,
         outcome: Outcome,
     },
+    /// An attempt has its slot and waits for the record of its start.
+    Starting {
+        run: WorkflowId,
+        epoch: Epoch,
+        operation: OperationKey,
+        attempt: u32,
+    },
     /// A run cannot go on in this process.
     Unfit(WorkflowId, Epoch, Error),
+    /// What the worker owns by the backend's account; what is not here is taken up.
+    Owned(Vec<(WorkflowId, Epoch)>),
     /// Something that is not durable woke a run.
     ForeignWake(WorkflowId, Epoch),
     /// Due runs wait for room.
@@ -159,8 +172,23 @@ impl Lane {
                 attempt,
                 outcome,
             } => self.on_outcome(&run, epoch, operation, attempt, outcome),
+            LaneInput::Starting {
+                run,
+                epoch,
+                operation,
+                attempt,
+            } => {
+                if self
+                    .runs
+                    .get(&run)
+                    .is_some_and(|run| run.live.epoch == epoch)
+                {
+                    self.give(&run, Input::Starting { operation, attempt });
+                }
+            }
             LaneInput::Unfit(run, epoch, error) => self.block(&run, epoch, &error),
             LaneInput::ForeignWake(run, epoch) => self.block(&run, epoch, &not_durable().0),
+            LaneInput::Owned(owned) => self.take_up_missing(owned),
             LaneInput::MakeRoom => self.make_room(),
             LaneInput::Drain => self.drain(),
             LaneInput::AbandonAttempts => self.abandon_attempts(),
@@ -173,7 +201,39 @@ impl Lane {
 
     // --- runs come ------------------------------------------------------------------------------------------------
 
+    /// Tells whether a run that came is here already; then it takes no room of its own.
+    fn is_here(&self, record: &RunRecord) -> bool {
+        let is_here = self.runs.contains_key(&record.identity.workflow_id);
+        if is_here {
+            self.shared.live.fetch_sub(1, Ordering::SeqCst);
+        }
+        is_here
+    }
+
+    /// Takes up runs that the worker owns without knowing, as the answer that said so was lost.
+    fn take_up_missing(&self, owned: Vec<(WorkflowId, Epoch)>) {
+        for (id, epoch) in owned {
+            if self.runs.contains_key(&id) {
+                continue;
+            }
+            tracing::warn!(run = %id, "owned and not live; taken up again");
+            let shared = Arc::clone(&self.shared);
+            self.shared.spawn("reloader", async move {
+                let worker = shared.worker();
+                let acquired =
+                    ask_again(&shared, || shared.backend.reload(worker, &id, epoch)).await;
+                if let Some(Some(acquired)) = acquired {
+                    shared.live.fetch_add(1, Ordering::SeqCst);
+                    drop(shared.lane.send(LaneInput::Acquired(vec![acquired])));
+                }
+            });
+        }
+    }
+
     fn begin(&mut self, record: &RunRecord, first: &Event) {
+        if self.is_here(record) {
+            return;
+        }
         let id = record.identity.workflow_id.clone();
         let Some(program) = self
             .shared
@@ -186,7 +246,7 @@ impl Lane {
             program: &program,
             foreign: self.foreign_wake(&id, record.epoch),
         };
-        match Live::begin(record, first, how) {
+        match Live::begin(record, first, &how) {
             Ok(live) => {
                 let mut run = Run::new(live, record.read);
                 if run.live.draft().only_schedules_one_local_task() && !self.draining {
@@ -204,6 +264,9 @@ impl Lane {
 
     fn take_up(&mut self, acquired: &AcquiredRun) {
         let record = &acquired.run;
+        if self.is_here(record) {
+            return;
+        }
         let id = record.identity.workflow_id.clone();
         let Some(program) = self
             .shared
@@ -216,10 +279,12 @@ impl Lane {
             program: &program,
             foreign: self.foreign_wake(&id, record.epoch),
         };
-        match Live::take_up(acquired, how, self.clock(), None) {
+        match Live::take_up(acquired, &how, self.clock(), None) {
             Ok(live) => {
                 tracing::debug!(run = %id, epoch = %record.epoch, "run taken up");
-                self.runs.insert(id.clone(), Run::new(live, record.read));
+                let mut run = Run::new(live, record.read);
+                run.owes_sign = record.lost >= LOST_WITHOUT_SIGN_MAX;
+                self.runs.insert(id.clone(), run);
                 self.touch(&id);
             }
             Err(Refusal::Blocked(error)) => self.refuse(record, &error),
@@ -260,7 +325,7 @@ impl Lane {
             foreign,
         };
         let now = self.clock();
-        match Live::take_up(&acquired, how, now, Some(undone)) {
+        match Live::take_up(&acquired, &how, now, Some(undone)) {
             Ok(live) => {
                 let Some(run) = self.runs.get_mut(id) else {
                     return;
@@ -533,8 +598,7 @@ impl Lane {
         self.shared.spawn("inbox reader", async move {
             let worker = shared.worker();
             if let Some(inboxes) =
-                crate::worker::ask_again(&shared, || shared.backend.inbox(worker, wanted.clone()))
-                    .await
+                ask_again(&shared, || shared.backend.inbox(worker, wanted.clone())).await
             {
                 drop(shared.lane.send(LaneInput::Read(inboxes)));
             }
@@ -548,8 +612,7 @@ impl Lane {
         self.shared.spawn("reloader", async move {
             let worker = shared.worker();
             if let Some(acquired) =
-                crate::worker::ask_again(&shared, || shared.backend.reload(worker, &id, epoch))
-                    .await
+                ask_again(&shared, || shared.backend.reload(worker, &id, epoch)).await
             {
                 drop(
                     shared

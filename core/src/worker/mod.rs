@@ -57,7 +57,6 @@ struct Parts {
 
 impl Worker {
     /// Begins to build a worker that uses the client's backend.
-    #[must_use]
     pub fn builder(client: &crate::client::Client) -> WorkerBuilder {
         WorkerBuilder::new(client)
     }

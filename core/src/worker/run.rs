@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use crate::backend::RunUpdate;
 use crate::clock::{Abort, Timestamp};
 use crate::context::CancelFlag;
@@ -24,6 +26,8 @@ pub(crate) enum Ending {
     Park,
     /// Blocked for this build.
     Block(String),
+    /// Blocked for this build, and nothing else is written, as the store refused what would be.
+    Refuse(String),
 }
 
 /// Says what the run is waiting for before it takes inputs again.
@@ -56,6 +60,8 @@ pub(crate) struct Run {
     pub(crate) waiting: Waiting,
     pub(crate) queued: VecDeque<Input>,
     pub(crate) attempts: BTreeMap<OperationKey, Attempt>,
+    /// Opens when the start of an attempt was recorded.
+    pub(crate) gates: BTreeMap<OperationKey, oneshot::Sender<()>>,
     pub(crate) deadline: Option<Duration>,
     pub(crate) held_until: Option<Duration>,
     pub(crate) idle_since: Option<Duration>,
@@ -64,6 +70,8 @@ pub(crate) struct Run {
     pub(crate) seen: ArrivalNumber,
     pub(crate) refusals: u32,
     pub(crate) sealed: bool,
+    /// Whether the run was lost several times without a sign of progress, so that taking it up must leave one.
+    pub(crate) owes_sign: bool,
 }
 
 impl fmt::Debug for Run {
@@ -83,12 +91,14 @@ impl Run {
             waiting: Waiting::No,
             queued: VecDeque::new(),
             attempts: BTreeMap::new(),
+            gates: BTreeMap::new(),
             deadline: None,
             held_until: None,
             idle_since: None,
             ending: None,
             refusals: 0,
             sealed: false,
+            owes_sign: false,
         }
     }
 
@@ -103,6 +113,7 @@ impl Run {
             || self.live.stuck().is_some()
             || self.ending.is_some()
             || self.must_seal()
+            || self.owes_sign
             || (draining && self.attempts.is_empty())
             || self.parks_at_once(clock)
     }
@@ -151,7 +162,7 @@ impl Run {
         if draining && self.attempts.is_empty() {
             return RunUpdate::Release { read };
         }
-        if draft.drains {
+        if draft.drains || self.owes_sign {
             return RunUpdate::Drain { read, seal: false };
         }
         RunUpdate::Append
@@ -166,7 +177,7 @@ impl Run {
             return Some(format!("{:#}", stuck.0));
         }
         match &self.ending {
-            Some(Ending::Block(reason)) => Some(reason.clone()),
+            Some(Ending::Block(reason) | Ending::Refuse(reason)) => Some(reason.clone()),
             Some(Ending::Park) | None => None,
         }
     }
@@ -186,6 +197,13 @@ impl Run {
         while let Some(input) = self.queued.pop_front() {
             self.live.take(input, now);
         }
+    }
+
+    /// Makes the gate that an attempt waits at until its start is recorded.
+    pub(crate) fn gate(&mut self, operation: &OperationKey) -> oneshot::Receiver<()> {
+        let (open, opened) = oneshot::channel();
+        self.gates.insert(operation.clone(), open);
+        opened
     }
 
     pub(crate) fn abort_attempts(&mut self) {

@@ -33,9 +33,11 @@ async fn start_all(shared: &Shared, batch: Vec<StartHere>) {
     let lane = owned.then(|| shared.lane_of(START_LANE));
     let runs: Vec<_> = batch.iter().map(|start| start.run.clone()).collect();
     let mut pause = Duration::from_millis(5);
+    let mut asked = Asked::Once;
     let answer = loop {
         match shared.backend.start(lane, runs.clone()).await {
             Err(error) if error.kind() == Kind::Unclear => {
+                asked = Asked::Again;
                 shared.environment.sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(1));
             }
@@ -45,7 +47,7 @@ async fn start_all(shared: &Shared, batch: Vec<StartHere>) {
     match answer {
         Ok(started) => {
             for (start, started) in batch.into_iter().zip(started) {
-                hand_on(shared, start, started, owned);
+                hand_on(shared, start, started, owned.then_some(asked));
             }
             if !owned {
                 shared.nudge.notify_one();
@@ -55,18 +57,37 @@ async fn start_all(shared: &Shared, batch: Vec<StartHere>) {
     }
 }
 
-fn hand_on(shared: &Shared, start: StartHere, started: Started, owned: bool) {
-    if owned && let Some(record) = owned_here(shared, &start.run, &started) {
-        shared.live.fetch_add(1, Ordering::SeqCst);
-        let input = LaneInput::Started(Box::new(record), Box::new(start.first));
-        drop(shared.lane.send(input));
+/// Says how often a start was asked for before it was answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Once,
+    Again,
+}
+
+fn hand_on(shared: &Shared, start: StartHere, started: Started, owned: Option<Asked>) {
+    match (&started, owned) {
+        (Started::New, Some(_)) => {
+            shared.live.fetch_add(1, Ordering::SeqCst);
+            let record = owned_here(shared, &start.run);
+            let input = LaneInput::Started(Box::new(record), Box::new(start.first));
+            drop(shared.lane.send(input));
+        }
+        (Started::Exists(existing), Some(Asked::Again))
+            if existing.owner == Some(shared.worker()) =>
+        {
+            // The first asking may have started it; if the run is live already, this changes nothing.
+            let id = existing.identity.workflow_id.clone();
+            let owned = vec![(id, existing.epoch)];
+            drop(shared.lane.send(LaneInput::Owned(owned)));
+        }
+        _ => {}
     }
     drop(start.reply.send(Ok(started)));
 }
 
-/// Returns the row of a run that this worker owns by this start and no other.
-fn owned_here(shared: &Shared, run: &StartRun, started: &Started) -> Option<RunRecord> {
-    matches!(started, Started::New).then(|| RunRecord {
+/// Returns the row of a run that this worker just started.
+fn owned_here(shared: &Shared, run: &StartRun) -> RunRecord {
+    RunRecord {
         identity: run.identity.clone(),
         kind: run.kind,
         segment: Segment::FIRST,
@@ -85,7 +106,7 @@ fn owned_here(shared: &Shared, run: &StartRun, started: &Started) -> Option<RunR
         parent_operation: run.parent_operation.clone(),
         created_at: shared.backend.clock(),
         updated_at: shared.backend.clock(),
-    })
+    }
 }
 
 fn refuse_all(shared: &Shared, batch: Vec<StartHere>, error: &BackendError) {
