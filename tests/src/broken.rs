@@ -60,7 +60,8 @@ faults! {
     /// Shows the largest count of losses there ever was.
     NeverForgetsLosses:
         "ownership::progress_starts_the_count_of_losses_anew",
-        "ownership::park_clears_the_count_of_losses";
+        "ownership::park_clears_the_count_of_losses",
+        "ownership::drain_clears_the_count_of_losses";
     /// Commits in whatever epoch the run is.
     IgnoresTheEpoch:
         "commit::turn_of_another_epoch_is_lost";
@@ -271,6 +272,12 @@ faults! {
     /// Treats a dead worker as one that left.
     LeavesInsteadOfDying:
         "ownership::takeover_frees_runs_and_counts_the_loss";
+    /// Tells workers that they own nothing.
+    ForgetsWhatWorkersOwn:
+        "ownership::owned_runs_are_listed_with_their_epochs_in_the_order_of_ids",
+        "ownership::beat_counts_what_the_worker_owns",
+        "cancellation::dropped_acquire_loses_no_run",
+        "cancellation::dropped_start_is_whole_or_not_there";
     /// Takes commits through the first lane of a worker alone.
     KnowsOneLane:
         "commit::every_lane_of_the_owner_may_commit";

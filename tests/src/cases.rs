@@ -94,6 +94,7 @@ list! { ($)
         losses_in_a_row_add_up,
         progress_starts_the_count_of_losses_anew,
         park_clears_the_count_of_losses,
+        drain_clears_the_count_of_losses,
         takeover_gives_up_claims_and_tells_their_runs,
         lost_claim_of_a_parked_run_makes_it_due,
         worker_that_leaves_frees_what_it_had,
@@ -101,6 +102,8 @@ list! { ($)
         dead_worker_cannot_join_again,
         joining_again_extends_the_lease_and_changes_nothing_else,
         acquired_run_is_running_without_a_due_time,
+        owned_runs_are_listed_with_their_epochs_in_the_order_of_ids,
+        beat_counts_what_the_worker_owns,
         reload_shows_an_owned_run_anew,
         reload_shows_nothing_to_whoever_does_not_own_it;
     arrivals:

@@ -388,6 +388,7 @@ impl State for Broken {
                 beat.next_claimable = None;
             }
             Fault::HidesTheOutbox => beat.outbox = false,
+            Fault::ForgetsWhatWorkersOwn => beat.owned = 0,
             _ => {}
         }
         Ok(beat)
@@ -523,6 +524,14 @@ impl State for Broken {
             },
             _ => self.inner.reload(worker, run, epoch).await,
         }
+    }
+
+    async fn owned(&self, worker: WorkerId) -> Result<Vec<(WorkflowId, Epoch)>> {
+        if self.has(Fault::ForgetsWhatWorkersOwn) {
+            return Ok(Vec::new());
+        }
+        let owned = self.inner.owned(worker).await?;
+        Ok(self.reversed(Fault::ReversesPages, owned))
     }
 
     async fn commit(&self, lane: Lane, turns: Vec<TurnCommit>) -> Result<Vec<Verdict>> {
