@@ -500,7 +500,7 @@ impl<F: Fixture> BrokenFixture<F> {
 #[async_trait]
 impl<F: Fixture> Fixture for BrokenFixture<F> {
     async fn open() -> Self {
-        Self::open_with(Fault::ForgetsAllOnReopening).await
+        Self::open_with(Fault::Nothing).await
     }
 
     fn backend(&self) -> Arc<dyn Backend> {
