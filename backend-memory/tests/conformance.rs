@@ -45,3 +45,9 @@ impl Fixture for MemoryFixture {
 }
 
 longhaul_tests::conformance!(MemoryFixture);
+
+// The clock of the runtime is paused so that a case which waits for something gives up at once.
+#[tokio::test(start_paused = true)]
+async fn every_case_fails_on_a_backend_that_is_wrong() {
+    longhaul_tests::broken::check_proofs::<MemoryFixture>().await;
+}

@@ -10,17 +10,16 @@ use longhaul_tests::Fixture;
 use tempfile::TempDir;
 
 struct SqliteFixture {
-    backend: Option<Arc<SqliteBackend>>,
+    backend: Option<Arc<dyn Backend>>,
     clock: BackendClock,
     folder: TempDir,
 }
 
 impl SqliteFixture {
-    async fn connect(&mut self) -> Arc<SqliteBackend> {
+    async fn connect(&mut self) -> Arc<dyn Backend> {
         let config = SqliteConfig::new(self.folder.path()).clock(self.clock.clone());
-        let backend = Arc::new(SqliteBackend::open(config).await.unwrap());
-        self.backend = Some(Arc::clone(&backend));
-        backend
+        self.backend = Some(Arc::new(SqliteBackend::open(config).await.unwrap()));
+        self.backend()
     }
 }
 
@@ -37,8 +36,7 @@ impl Fixture for SqliteFixture {
     }
 
     fn backend(&self) -> Arc<dyn Backend> {
-        let backend = self.backend.clone().unwrap();
-        backend
+        self.backend.clone().unwrap()
     }
 
     fn clock(&self) -> &BackendClock {

@@ -58,6 +58,7 @@ list! { ($)
         same_end_again_is_committed,
         same_write_again_after_a_takeover_is_committed,
         same_write_without_a_turn_again_is_committed,
+        every_lane_of_the_owner_may_commit,
         batch_with_bad_members_commits_exactly_the_good_ones,
         park_and_end_are_unread_when_something_arrived,
         unread_turn_is_taken_when_it_comes_again_with_all_read,
@@ -68,6 +69,7 @@ list! { ($)
         parked_run_waits_unowned_and_counts_no_loss,
         released_run_is_due_now_with_its_unread_arrivals,
         blocked_run_is_due_for_other_builds_alone,
+        arrival_does_not_make_a_blocked_run_due_for_the_same_build,
         finished_run_is_unowned_and_never_due_again,
         update_without_a_turn_changes_the_row_alone,
         data_is_set_replaced_and_removed_in_order_of_keys,
@@ -92,6 +94,7 @@ list! { ($)
         losses_in_a_row_add_up,
         progress_starts_the_count_of_losses_anew,
         park_clears_the_count_of_losses,
+        drain_clears_the_count_of_losses,
         takeover_gives_up_claims_and_tells_their_runs,
         lost_claim_of_a_parked_run_makes_it_due,
         worker_that_leaves_frees_what_it_had,
@@ -99,6 +102,8 @@ list! { ($)
         dead_worker_cannot_join_again,
         joining_again_extends_the_lease_and_changes_nothing_else,
         acquired_run_is_running_without_a_due_time,
+        owned_runs_are_listed_with_their_epochs_in_the_order_of_ids,
+        beat_counts_what_the_worker_owns,
         reload_shows_an_owned_run_anew,
         reload_shows_nothing_to_whoever_does_not_own_it;
     arrivals:
@@ -128,6 +133,7 @@ list! { ($)
         runs_are_taken_in_the_order_of_their_due_times,
         due_order_spans_routes,
         limit_bounds_what_is_taken,
+        count_of_due_runs_ends_at_the_largest_page,
         racing_acquirers_take_each_run_once,
         park_until_a_time_that_is_past_is_due_at_once,
         clock_is_never_ahead_of_due_times;

@@ -152,6 +152,16 @@ pub async fn same_write_without_a_turn_again_is_committed(world: World) {
     assert_eq!(world.turns("a").await, 1);
 }
 
+pub async fn every_lane_of_the_owner_may_commit(world: World) {
+    let mut run = world.start_owned("a").await;
+    for number in [1, 0] {
+        let mut turn = run.turn();
+        turn.lane.number = number;
+        world.done(turn, &mut run).await;
+    }
+    assert_eq!(world.turns("a").await, 3);
+}
+
 pub async fn batch_with_bad_members_commits_exactly_the_good_ones(world: World) {
     let mut runs: Vec<Run> = Vec::new();
     for id in ["a", "b", "c", "d", "e"] {
@@ -310,6 +320,18 @@ pub async fn blocked_run_is_due_for_other_builds_alone(world: World) {
     let taken = world.acquire_as(world.me, &newer, 10).await;
     assert_eq!(acquired_ids(&taken), ["a"]);
     assert_eq!(world.run("a").await.status, Status::Running);
+}
+
+pub async fn arrival_does_not_make_a_blocked_run_due_for_the_same_build(world: World) {
+    let mut run = world.start_owned("a").await;
+    world.done(run.turn().block("build-1"), &mut run).await;
+    world.signal("a").await;
+    assert_eq!(world.due().await.now, 0);
+    assert_eq!(world.acquire(world.me).await, []);
+    let newer = serves_of_build("build-2");
+    let taken = one(world.acquire_as(world.me, &newer, 10).await);
+    assert_eq!(names(&taken.inbox), ["approved"]);
+    assert_eq!(taken.run.blocked, None);
 }
 
 pub async fn finished_run_is_unowned_and_never_due_again(world: World) {

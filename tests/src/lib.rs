@@ -9,6 +9,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
+    clippy::missing_errors_doc,
     reason = "a case fails by a panic"
 )]
 #![allow(
@@ -26,6 +27,7 @@ use longhaul_core::clock::BackendClock;
 
 #[macro_use]
 mod cases;
+pub mod broken;
 pub mod world;
 
 pub mod arrivals;

@@ -4,7 +4,9 @@ use longhaul_core::backend::{ArrivalKind, Kind, Reported, TakenOver};
 use longhaul_core::id::{ArrivalNumber, Epoch};
 use longhaul_core::status::Status;
 
-use crate::world::{LEASE, SECOND, World, lane, names, one, report_of, serves, signal_to};
+use crate::world::{
+    LEASE, SECOND, World, lane, names, one, report_of, serves, signal_to, workflow_id,
+};
 
 const MOMENT: std::time::Duration = std::time::Duration::from_millis(1);
 
@@ -167,6 +169,18 @@ pub async fn park_clears_the_count_of_losses(world: World) {
     assert_eq!(world.run("a").await.lost, 1);
 }
 
+pub async fn drain_clears_the_count_of_losses(world: World) {
+    let first = world.worker().await;
+    world.start_owned_by(first, "a").await;
+    world.kill(first).await;
+    let mut run = world.take(world.me).await;
+    assert_eq!(world.run("a").await.lost, 1);
+    world
+        .done(run.turn().drain().without_turn(), &mut run)
+        .await;
+    assert_eq!(world.run("a").await.lost, 0);
+}
+
 pub async fn takeover_gives_up_claims_and_tells_their_runs(world: World) {
     let dead = world.worker().await;
     let mut run = world.start_owned("a").await;
@@ -198,7 +212,7 @@ pub async fn lost_claim_of_a_parked_run_makes_it_due(world: World) {
 
 pub async fn worker_that_leaves_frees_what_it_had(world: World) {
     let leaver = world.worker().await;
-    world.start_owned_by(leaver, "a").await;
+    let run = world.start_owned_by(leaver, "a").await;
     let mut queued = world.start_owned("q").await;
     let enqueue = queued.turn().enqueue(queued.attempt("charge"));
     world.done(enqueue, &mut queued).await;
@@ -214,6 +228,8 @@ pub async fn worker_that_leaves_frees_what_it_had(world: World) {
         world.extend(leaver).await.unwrap_err().kind(),
         Kind::WorkerDead
     );
+    let refused = world.try_commit(&run.turn()).await.unwrap_err();
+    assert_eq!(refused.kind(), Kind::WorkerDead);
 }
 
 pub async fn forced_takeover_does_not_wait_for_the_lease(world: World) {
@@ -259,6 +275,32 @@ pub async fn acquired_run_is_running_without_a_due_time(world: World) {
     assert_eq!((taken.owner, taken.epoch), (Some(world.me), Epoch(2)));
     assert_eq!((taken.status, taken.wake_at), (Status::Running, None));
     assert_eq!(world.run("a").await, taken);
+}
+
+pub async fn owned_runs_are_listed_with_their_epochs_in_the_order_of_ids(world: World) {
+    let mut parked = world.start_owned("parked").await;
+    world.park(&mut parked).await;
+    let mut released = world.start_owned("z").await;
+    world.done(released.turn().release(), &mut released).await;
+    world.take(world.me).await;
+    world.start_owned("a").await;
+    let other = world.worker().await;
+    world.start_owned_by(other, "other").await;
+    let owned = world.backend().owned(world.me).await.unwrap();
+    let expected = [(workflow_id("a"), Epoch(1)), (workflow_id("z"), Epoch(2))];
+    assert_eq!(owned, expected);
+    world.kill(other).await;
+    assert_eq!(world.backend().owned(other).await.unwrap(), []);
+}
+
+pub async fn beat_counts_what_the_worker_owns(world: World) {
+    assert_eq!(world.beat(world.me).await.owned, 0);
+    let mut run = world.start_owned("a").await;
+    world.start_owned("b").await;
+    world.start("nobody's").await;
+    assert_eq!(world.beat(world.me).await.owned, 2);
+    world.park(&mut run).await;
+    assert_eq!(world.beat(world.me).await.owned, 1);
 }
 
 pub async fn reload_shows_an_owned_run_anew(world: World) {

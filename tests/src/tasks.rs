@@ -265,13 +265,13 @@ pub async fn batch_of_reports_is_answered_in_order(world: World) {
     let mut stale = report_of(world.me, &claimed[0]);
     stale.attempt = 9;
     let batch = vec![
-        report_of(world.me, &claimed[1]),
         stale,
+        report_of(world.me, &claimed[1]),
         report_of(world.me, &claimed[0]),
     ];
     let reported = world.backend().report(batch).await.unwrap();
     let is_stale: Vec<_> = reported.iter().map(|one| *one == Reported::Stale).collect();
-    assert_eq!(is_stale, [false, true, false]);
+    assert_eq!(is_stale, [true, false, false]);
 }
 
 pub async fn withdrawn_attempt_is_neither_claimed_nor_reported(world: World) {

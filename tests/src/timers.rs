@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use longhaul_core::backend::{Due, Serves};
+use longhaul_core::backend::{Due, PAGE_MAX, RunFilter, Serves};
 
 use crate::world::{SECOND, World, acquired_ids, route, run_of, serves};
 
@@ -101,6 +101,16 @@ pub async fn limit_bounds_what_is_taken(world: World) {
     assert_eq!(world.acquire_as(world.me, &serves(), 0).await, []);
     assert_eq!(world.acquire_as(world.me, &serves(), 2).await.len(), 2);
     assert_eq!(world.due().await.now, 1);
+}
+
+pub async fn count_of_due_runs_ends_at_the_largest_page(world: World) {
+    let runs = (0..=PAGE_MAX).map(|number| run_of(&format!("run {number}")));
+    let backend = world.backend();
+    backend.start(None, runs.collect()).await.unwrap();
+    assert_eq!(world.due().await.now, PAGE_MAX);
+    assert_eq!(world.beat(world.me).await.due.now, PAGE_MAX);
+    let all = backend.count(&RunFilter::default()).await.unwrap();
+    assert_eq!(all, PAGE_MAX as u64 + 1);
 }
 
 pub async fn racing_acquirers_take_each_run_once(world: World) {
