@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use longhaul::backend::Backend;
 use longhaul::clock::BackendClock;
 use longhaul::prelude::*;
+use longhaul_backend_memory::{MemoryBackend, MemoryConfig};
 use longhaul_backend_sqlite::{SqliteBackend, SqliteConfig};
 
 use crate::world::{quick, until};
@@ -86,6 +87,14 @@ async fn check(backend: Arc<dyn Backend>, clock: BackendClock, store: usize) {
     }
     all_are(&client, Status::Completed).await;
     assert_eq!(in_memory(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_ten_thousand_parked_runs_leave_no_future_and_all_wake_up() {
+    let clock = BackendClock::manual(Timestamp::from_micros(1_000_000));
+    let config = MemoryConfig::new().clock(clock.clone());
+    let backend = Arc::new(MemoryBackend::open(config));
+    check(backend, clock, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

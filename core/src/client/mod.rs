@@ -19,7 +19,9 @@ pub use self::connect::{Connector, Opening};
 pub use self::handle::{Handle, HistoryEntry, RunInfo};
 pub use self::list::List;
 
-use crate::backend::{Backend, Kind, Result as BackendResult, RunRecord, StartRun, Started};
+use crate::backend::{
+    Backend, Kind, QueueRecord, Result as BackendResult, RunRecord, StartRun, Started, WorkerRecord,
+};
 use crate::call::{Call, Target};
 use crate::clock::{Environment, TokioEnvironment};
 use crate::engine::identifiers::{fingerprint, route_of};
@@ -128,6 +130,22 @@ impl Client {
         List::new(self.clone())
     }
 
+    /// Lists the task queues that hold something, in the order of their names.
+    ///
+    /// # Errors
+    /// `Unavailable` when the backend cannot be reached.
+    pub async fn queues(&self) -> Result<Vec<QueueRecord>> {
+        Ok(self.inner.backend.queues().await?)
+    }
+
+    /// Lists the registered workers, in the order of their ids.
+    ///
+    /// # Errors
+    /// `Unavailable` when the backend cannot be reached.
+    pub async fn workers(&self) -> Result<Vec<WorkerRecord>> {
+        Ok(self.inner.backend.workers().await?)
+    }
+
     pub(crate) async fn start_run<R>(&self, new: NewRun) -> Result<Handle<R>> {
         let id = new.id.clone();
         let id = id
@@ -200,15 +218,19 @@ impl Client {
             .ok_or_else(|| Error::new(ErrorKind::Bug, "a start was not answered"))
     }
 
-    /// Asks until the answer is clear.
+    /// Asks until the answer is clear. Once an answer was unclear, a refusal does not tell that nothing was done.
     pub(crate) async fn ask<T, F>(&self, ask: impl Fn() -> F) -> Result<T>
     where
         F: Future<Output = BackendResult<T>>,
     {
         let mut pause = Duration::from_millis(5);
+        let mut is_unclear = false;
         loop {
             match ask().await {
-                Err(error) if error.kind() == Kind::Unclear => {
+                Err(error)
+                    if is_unclear && error.should_ask_again() || error.kind() == Kind::Unclear =>
+                {
+                    is_unclear = true;
                     self.inner.environment.sleep(pause).await;
                     pause = (pause * 2).min(PAUSE_MAX);
                 }

@@ -245,7 +245,7 @@ impl Keeper {
             self.rise_again().await;
             return;
         }
-        self.failures = (self.failures + 1).min(6);
+        self.failures = (self.failures + 1).min(4);
         tracing::warn!(%error, failures = self.failures, "backend not reached; trying again");
         let pause = Duration::from_millis(50) * (1 << self.failures);
         self.shared.environment.sleep(pause).await;

@@ -36,7 +36,10 @@ async fn start_all(shared: &Shared, batch: Vec<StartHere>) {
     let mut asked = Asked::Once;
     let answer = loop {
         match shared.backend.start(lane, runs.clone()).await {
-            Err(error) if error.kind() == Kind::Unclear => {
+            Err(error)
+                if error.kind() == Kind::Unclear
+                    || asked == Asked::Again && error.should_ask_again() =>
+            {
                 asked = Asked::Again;
                 shared.environment.sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(1));
