@@ -6,6 +6,9 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use longhaul::retry::parse_duration;
 
+/// Is the name of the records' file in the data folder.
+const FILE: &str = "longhaul.db";
+
 /// Takes orders to their end, whatever happens to this process.
 #[derive(Debug, Parser)]
 #[command(name = "checkout")]
@@ -58,7 +61,12 @@ impl Settings {
     pub(crate) fn url(&self) -> String {
         self.url
             .clone()
-            .unwrap_or_else(|| sqlite_url(&self.data.join("longhaul.db")))
+            .unwrap_or_else(|| sqlite_url(&self.data.join(FILE)))
+    }
+
+    /// Returns the file of the records, unless a store is named.
+    pub(crate) fn default_file(&self) -> Option<PathBuf> {
+        self.url.is_none().then(|| self.data.join(FILE))
     }
 }
 

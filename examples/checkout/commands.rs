@@ -1,22 +1,26 @@
 //! What each command does.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use longhaul::history::EventKind;
 use longhaul::prelude::*;
 
 use crate::arguments::Settings;
 use crate::effects::Effects;
 use crate::orders;
 use crate::progress::Progress;
-use crate::workflow::{APPROVED, Outcome, STAGE, checkout, set_patience};
+use crate::workflow::{APPROVED, Outcome, checkout, set_patience};
 
 /// Is how many orders are started at once.
 const STARTS_AT_ONCE: usize = 64;
+
+/// Is how often blocked orders are looked for.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Starts the orders and works until all are done.
 pub(crate) async fn run(settings: &Settings, file: Option<&Path>) -> Result<ExitCode> {
@@ -38,8 +42,16 @@ pub(crate) async fn run(settings: &Settings, file: Option<&Path>) -> Result<Exit
             (run, outcome)
         });
     }
-    while let Some((run, outcome)) = runs.next().await {
-        progress.ended(run.id().as_str(), &outcome);
+    let mut looks = tokio::time::interval(LOOK);
+    let mut blocked = BTreeSet::new();
+    loop {
+        tokio::select! {
+            ended = runs.next() => match ended {
+                Some((run, outcome)) => progress.ended(run.id().as_str(), &outcome),
+                None => break,
+            },
+            _ = looks.tick() => note_blocked(&client, &progress, &mut blocked).await?,
+        }
     }
     worker.shutdown().await.map_err(shown)?;
     Ok(if progress.finish() {
@@ -47,6 +59,25 @@ pub(crate) async fn run(settings: &Settings, file: Option<&Path>) -> Result<Exit
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Tells once of each run that no worker here can go on with, as it would be waited for in silence.
+async fn note_blocked(
+    client: &Client,
+    progress: &Progress,
+    known: &mut BTreeSet<WorkflowId>,
+) -> Result<()> {
+    let blocked = client.list().status(Status::Blocked).await;
+    for run in blocked.map_err(shown)? {
+        let id = run.identity.workflow_id;
+        if known.insert(id.clone()) {
+            progress.note(&format!(
+                "{id} is blocked: {}",
+                run.reason.unwrap_or_default()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Runs a worker only.
@@ -60,57 +91,12 @@ pub(crate) async fn work(settings: &Settings) -> Result<ExitCode> {
 
 /// Approves or refuses an order.
 pub(crate) async fn approve(settings: &Settings, order: &str, refuse: bool) -> Result<ExitCode> {
-    let client = connect(settings).await?;
+    let client = connect_to_existing(settings).await?;
     let run = client.handle::<Outcome>(order).map_err(shown)?;
     run.signal(APPROVED, !refuse).await.map_err(shown)?;
     let what = if refuse { "refused" } else { "approved" };
     println!("{order} {what}");
     Ok(ExitCode::SUCCESS)
-}
-
-/// Shows where each order stands.
-pub(crate) async fn status(settings: &Settings) -> Result<ExitCode> {
-    let client = connect(settings).await?;
-    println!("{:<24} {:<11} {:<11} OUTCOME", "ORDER", "STATUS", "STAGE");
-    let mut after: Option<WorkflowId> = None;
-    loop {
-        let mut list = client.list().workflow_type("checkout").limit(500);
-        if let Some(id) = &after {
-            list = list.after(id);
-        }
-        let page = list.await.map_err(shown)?;
-        for info in &page {
-            let run = client
-                .handle::<Outcome>(info.identity.workflow_id.as_str())
-                .map_err(shown)?;
-            let stage = run.get(STAGE).await.map_err(shown)?.unwrap_or_default();
-            let outcome = outcome(&run, info.status).await?;
-            println!(
-                "{:<24} {:<11} {stage:<11} {outcome}",
-                run.id().as_str(),
-                info.status
-            );
-        }
-        match page.last() {
-            Some(last) if page.len() == 500 => after = Some(last.identity.workflow_id.clone()),
-            _ => return Ok(ExitCode::SUCCESS),
-        }
-    }
-}
-
-async fn outcome(run: &Handle<Outcome>, status: Status) -> Result<String> {
-    if !status.is_terminal() {
-        return Ok("-".to_owned());
-    }
-    let history = run.history().await.map_err(shown)?;
-    Ok(match history.last().map(|entry| &entry.event.kind) {
-        Some(EventKind::RunCompleted { .. }) => {
-            let outcome = run.result().await.map_err(shown)?;
-            format!("{outcome:?}").to_lowercase()
-        }
-        Some(EventKind::RunFailed { error }) => error.to_string(),
-        _ => status.to_string().to_lowercase(),
-    })
 }
 
 async fn connect(settings: &Settings) -> Result<Client> {
@@ -119,6 +105,18 @@ async fn connect(settings: &Settings) -> Result<Client> {
         Ok(client) => Ok(client),
         Err(error) => bail!("the store cannot be opened: {error:#}"),
     }
+}
+
+/// Connects to records that are there, as a command that only looks makes none.
+pub(crate) async fn connect_to_existing(settings: &Settings) -> Result<Client> {
+    if let Some(file) = settings.default_file() {
+        ensure!(
+            file.exists(),
+            "there are no records at {}; run the orders first, or name their --data or --url",
+            file.display()
+        );
+    }
+    connect(settings).await
 }
 
 async fn worker(settings: &Settings, client: &Client) -> Result<Worker> {
@@ -134,6 +132,6 @@ async fn worker(settings: &Settings, client: &Client) -> Result<Worker> {
 
 /// Makes an error of the example's kind from one of Longhaul's.
 #[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` takes")]
-fn shown(error: Error) -> anyhow::Error {
+pub(crate) fn shown(error: Error) -> anyhow::Error {
     anyhow::anyhow!("{error:#}")
 }

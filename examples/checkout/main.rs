@@ -13,6 +13,7 @@ mod commands;
 mod effects;
 mod orders;
 mod progress;
+mod status;
 mod workflow;
 
 use std::process::ExitCode;
@@ -30,7 +31,7 @@ async fn main() -> ExitCode {
         Some(Command::Approve { order, refuse }) => {
             commands::approve(&arguments.settings, order, *refuse).await
         }
-        Some(Command::Status) => commands::status(&arguments.settings).await,
+        Some(Command::Status) => status::status(&arguments.settings).await,
         Some(Command::Worker) => commands::work(&arguments.settings).await,
     };
     match done {

@@ -64,7 +64,9 @@ fn parse(text: &str) -> Result<Vec<Order>> {
 }
 
 fn parse_line(line: &str) -> Result<Order> {
-    let value: Value = serde_json::from_str(line).context("it is not JSON")?;
+    // The parser has seen one line only and would name it the first.
+    let value: Value = serde_json::from_str(line)
+        .map_err(|error| anyhow::anyhow!("it is not JSON from column {}", error.column()))?;
     let Value::Object(fields) = value else {
         bail!("it is not an object such as {{\"id\":...}}");
     };

@@ -52,6 +52,14 @@ impl Progress {
         }
     }
 
+    /// Shows a line that stays.
+    pub(crate) fn note(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.println(line),
+            None => println!("{line}"),
+        }
+    }
+
     /// Prints the last line and tells whether all went well.
     pub(crate) fn finish(self) -> bool {
         if let Some(bar) = self.bar {

@@ -15,6 +15,7 @@ on_every_backend!(
     task_started_alone_is_a_run_with_its_own_identity,
     lists_show_workflows_unless_all_is_asked_for,
     start_with_the_same_id_joins_the_run,
+    joining_a_run_that_has_ended_gives_its_result_at_once,
     start_with_the_same_id_and_other_arguments_is_refused,
     start_by_name_takes_json,
     dependencies_are_injected,
@@ -136,6 +137,17 @@ async fn start_with_the_same_id_joins_the_run(world: World) {
     let second = client.start(chain(3).id("same")).await.unwrap();
     assert_eq!(result(&second).await.unwrap(), 96);
     assert_eq!(second.history().await.unwrap().len(), events);
+}
+
+async fn joining_a_run_that_has_ended_gives_its_result_at_once(world: World) {
+    let (client, _worker) = world.worker().await;
+    let run = client.start(chain(1).id("ended")).await.unwrap();
+    result(&run).await.unwrap();
+    drop(run);
+    let since = std::time::Instant::now();
+    let joined = client.start(chain(1).id("ended")).await.unwrap();
+    assert_eq!(result(&joined).await.unwrap(), 32);
+    assert!(since.elapsed() < Duration::from_millis(700));
 }
 
 async fn start_with_the_same_id_and_other_arguments_is_refused(world: World) {

@@ -1,342 +1,322 @@
-//! The main job under `kill -9`: nothing acknowledged is lost, and little is done twice.
+//! The checkout example as processes that are killed: what a kill at any moment may and may not do.
+
+mod ledger;
+mod shop;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const ORDERS: usize = 100;
+use self::ledger::{Ledger, Life};
+use self::shop::Shop;
+
+/// Is where the pseudo-random waits come from.
+const SEED: u64 = 0x1bad_5eed;
 const KILLS: usize = 25;
-const LANDED_MIN: usize = 20;
-const SLOTS: usize = 4;
-const PACE_MS: &str = "15";
+const KILLS_MIN: usize = 20;
+const ORDERS: usize = 100;
+const SLOTS: usize = 6;
+const PACE: u64 = 100;
 
-/// Is how long before a kill an effect must be in the log for its outcome to be recorded surely.
-const WELL_BEFORE: Duration = Duration::from_millis(500);
+/// Is the age from which an effect's line counts as recorded when its process is killed.
+const RECORDED_AFTER: Duration = Duration::from_millis(500);
 
-/// Is how long anything may take before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Is how long a process may go without a new effect.
+const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Runs the example as processes of its own.
-struct Checkout {
-    program: PathBuf,
-    data: PathBuf,
-    orders: PathBuf,
-}
+/// Draws waits.
+///
+/// Source: Marsaglia, "Xorshift RNGs", 2003.
+struct Waits(u64);
 
-impl Checkout {
-    fn new(folder: &Path, orders: &str) -> Self {
-        let file = folder.join("orders.jsonl");
-        std::fs::write(&file, orders).unwrap();
-        Self {
-            program: program(),
-            data: folder.join("data"),
-            orders: file,
-        }
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.program);
-        command
-            .arg("--data")
-            .arg(&self.data)
-            .args(arguments)
-            .env_remove("LONGHAUL_LOG")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command
-    }
-
-    fn start(&self, arguments: &[&str]) -> Child {
-        let mut command = self.command(arguments);
-        command.arg("--orders").arg(&self.orders).spawn().unwrap()
-    }
-
-    /// Runs a command to its end; returns its output and whether it succeeded.
-    fn run(&self, arguments: &[&str]) -> (String, bool) {
-        let output = self.command(arguments).output().unwrap();
-        let text =
-            String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
-        (text.into_owned(), output.status.success())
-    }
-
-    fn effects(&self) -> Vec<String> {
-        let log = std::fs::read_to_string(self.data.join("effects.log")).unwrap_or_default();
-        log.lines().map(str::to_owned).collect()
+impl Waits {
+    fn draw(&mut self, below_ms: u64) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        Duration::from_millis(self.0 % below_ms)
     }
 }
 
-/// Builds the example once and says where it is: beside the folder of this test's own program.
-fn program() -> PathBuf {
-    static BUILT: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let status = Command::new(env!("CARGO"))
-            .args([
-                "build",
-                "--quiet",
-                "--package",
-                "longhaul",
-                "--example",
-                "checkout",
-            ])
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stdin(Stdio::null())
-            .status()
-            .unwrap();
-        assert!(status.success(), "the example does not build");
-        let this = std::env::current_exe().unwrap();
-        this.ancestors().nth(2).unwrap().join("examples/checkout")
-    });
-    built.clone()
-}
-
-fn output_of(mut child: Child) -> String {
-    let mut text = String::new();
-    child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut text)
-        .unwrap();
-    assert!(child.wait().unwrap().success(), "{text}");
-    text
-}
-
-fn orders(count: usize) -> String {
-    let mut text = String::new();
-    for number in 0..count {
-        let price = if number % 10 == 3 { 60_000 } else { 1_500 };
-        writeln!(
-            text,
-            r#"{{"id":"o-{number:03}","customer":"c{number}@example.com","items":[{{"sku":"lamp","quantity":2,"price_cents":{price}}},{{"sku":"desk","quantity":1,"price_cents":900}}]}}"#
-        )
-        .unwrap();
-    }
-    text
-}
-
-fn wait_until(mut holds: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !holds() {
-        assert!(since.elapsed() < PATIENCE, "nothing happens any more");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Draws numbers that are the same at each run of the test.
-struct Draw(u64);
-
-impl Draw {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
-/// Counts orders that have sent their mail or released all they had.
-fn ended(effects: &[String]) -> usize {
-    let is_last = |line: &&String| line.contains(" mail ") || line.contains(" release desk ");
-    let orders = effects
-        .iter()
-        .filter(is_last)
-        .map(|line| line.split(' ').next().unwrap());
-    orders.collect::<std::collections::BTreeSet<_>>().len()
-}
-
-/// P1, P2, P6 on a real process.
 #[test]
-fn twenty_five_kills_lose_nothing_and_repeat_only_what_was_in_flight() {
-    let folder = tempfile::tempdir().unwrap();
-    let checkout = Checkout::new(folder.path(), &orders(ORDERS));
-    let slots = SLOTS.to_string();
-    let arguments = [
-        "--slots",
-        &slots,
-        "--pace",
-        PACE_MS,
-        "--approval-timeout",
-        "200ms",
-    ];
-    let mut draw = Draw(7);
-    let mut kills: Vec<(usize, usize)> = Vec::new();
-    let mut landed = 0;
-    let mut first_effects = Vec::new();
-    for kill in 1..=KILLS {
-        let before = checkout.effects().len();
-        let since = Instant::now();
-        let mut child = checkout.start(&arguments);
-        wait_until(|| checkout.effects().len() > before || child.try_wait().unwrap().is_some());
-        first_effects.push(since.elapsed());
-        std::thread::sleep(Duration::from_millis(draw.below(120)));
-        let is_running = child.try_wait().unwrap().is_none();
-        let surely_recorded = checkout.effects().len();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let effects = checkout.effects();
-        let open = ORDERS - ended(&effects);
-        if is_running && open > 0 && effects.len() > before {
-            landed += 1;
-        }
-        kills.push((before, surely_recorded));
-        println!(
-            "kill {kill}: {open} of {ORDERS} orders open, {} new effects, last: {}",
-            effects.len() - before,
-            effects.last().unwrap()
-        );
-    }
-    let text = output_of(checkout.start(&arguments));
-    assert_eq!(
-        text.lines().last().unwrap(),
-        format!("{ORDERS} orders: {ORDERS} completed, 0 failed")
-    );
-    first_effects.sort();
-    println!(
-        "{landed} kills landed; from process start to its first effect: median {:?}, most {:?}",
-        first_effects[KILLS / 2],
-        first_effects[KILLS - 1]
-    );
-    assert!(
-        landed >= LANDED_MIN,
-        "only {landed} kills landed while a run was open"
-    );
-    check_ledger(&checkout.effects(), &kills);
-}
-
-fn check_ledger(effects: &[String], kills: &[(usize, usize)]) {
-    let mut lines: BTreeMap<(&str, &str, &str), Vec<usize>> = BTreeMap::new();
-    for (at, line) in effects.iter().enumerate() {
-        let [order, task, detail, _attempt] = line.split(' ').collect::<Vec<_>>()[..] else {
-            panic!("a damaged line: {line}");
+fn orders_survive_kills_at_any_moment() {
+    let shop = Shop::new(ORDERS);
+    let mut ledger = Ledger::new(shop.effects());
+    let mut waits = Waits(SEED);
+    let mut to_first_effect = Vec::new();
+    let mut kills = 0;
+    println!("seed {SEED:#x}, {ORDERS} orders, {SLOTS} slots, {PACE} ms per task");
+    while kills < KILLS {
+        // Other options at each start are no reason not to go on.
+        let limit = format!("{}ms", 1_000 + kills);
+        let mut child = shop.run(&[
+            &format!("--slots={SLOTS}"),
+            &format!("--pace={PACE}"),
+            &format!("--approval-timeout={limit}"),
+        ]);
+        let life = ledger.begin_life();
+        let Some(first) = ledger.wait_for_effect(&mut child, PATIENCE) else {
+            break;
         };
-        lines.entry((order, task, detail)).or_default().push(at);
-    }
-    let repeated: usize = lines.values().map(|at| at.len() - 1).sum();
-    println!(
-        "{} effects, {repeated} of them repeats, {} kills",
-        effects.len(),
-        kills.len()
-    );
-    assert!(repeated <= kills.len() * SLOTS, "{repeated} repeats");
-    for number in 0..ORDERS {
-        let order = format!("o-{number:03}");
-        let has = |task: &str, detail: &str| lines.contains_key(&(order.as_str(), task, detail));
-        assert!(
-            has("reserve", "lamp") && has("reserve", "desk") && has("charge", "-"),
-            "{order}"
+        to_first_effect.push(first);
+        // Each third kill lands while the effect that was just seen is being recorded.
+        ledger.watch(waits.draw(if kills % 3 == 2 { 3 } else { 350 }));
+        child.kill();
+        ledger.end_life();
+        kills += 1;
+        let (done, new) = (ledger.done(), ledger.lines_in(life));
+        println!(
+            "kill {kills}: {done} of {ORDERS} done, {} new effects, last: {}; first after {first:?}",
+            new.len(),
+            new.last().unwrap().key,
         );
-        if number % 10 == 3 {
-            assert!(
-                has("refund", "-") && has("release", "lamp") && has("release", "desk"),
-                "{order}"
-            );
-            assert!(
-                !has("ship", "-") && !has("mail", "-"),
-                "{order} was shipped unapproved"
-            );
-        } else {
-            assert!(has("ship", "-") && has("mail", "-"), "{order}");
-            assert!(!has("refund", "-") && !has("release", "lamp"), "{order}");
-        }
+        assert!(done < ORDERS, "no run was open at kill {kills}");
     }
-    for (effect, at) in &lines {
-        for pair in at.windows(2) {
-            check_repeat(effect, pair[0], pair[1], kills);
-        }
-    }
+    assert!(kills >= KILLS_MIN, "only {kills} kills landed");
+
+    let begun = Instant::now();
+    ledger.begin_life();
+    let output = shop.finish(&[&format!("--slots={SLOTS}"), "--pace=10"]);
+    ledger.read();
+    println!("finished in {:?}", begun.elapsed());
+    print_percentiles(&mut to_first_effect);
+    check_ledger(&ledger, SLOTS);
+    check_outcomes(&shop, &ledger, &output);
 }
 
-/// A repeat is allowed only across a kill that the first line was written shortly before.
-fn check_repeat(effect: &(&str, &str, &str), first: usize, again: usize, kills: &[(usize, usize)]) {
-    // At this pace the slots write this many lines in the time that surely suffices to record an outcome.
-    let lines_well_before = SLOTS * usize::try_from(WELL_BEFORE.as_millis()).unwrap() / 15;
-    let is_in_flight = kills.iter().any(|(_, at_kill)| {
-        first < at_kill + SLOTS && first + lines_well_before >= *at_kill && again >= *at_kill
-    });
-    assert!(
-        is_in_flight,
-        "{effect:?} was done at line {first} and again at line {again}"
+fn print_percentiles(times: &mut [Duration]) {
+    times.sort();
+    let at = |share: usize| times[(times.len() * share).div_ceil(100) - 1];
+    let pace = Duration::from_millis(PACE);
+    println!(
+        "start to first new effect: p50 {:?}, p99 {:?}; without the task's own {PACE} ms: p50 {:?}, p99 {:?}",
+        at(50),
+        at(99),
+        at(50).saturating_sub(pace),
+        at(99).saturating_sub(pace),
     );
 }
 
-#[test]
-fn approval_from_a_second_process_ships_a_large_order() {
-    let folder = tempfile::tempdir().unwrap();
-    let large = r#"{"id":"large","customer":"ada@example.com","items":[{"sku":"sofa","quantity":1,"price_cents":250000}]}"#;
-    let checkout = Checkout::new(folder.path(), large);
-    let child = checkout.start(&["--approval-timeout", "60s"]);
-    wait_until(|| {
-        checkout
-            .effects()
-            .iter()
-            .any(|line| line.contains(" charge "))
-    });
-    wait_until(|| checkout.run(&["status"]).0.contains("approving"));
-    let (text, is_done) = checkout.run(&["approve", "large"]);
-    assert!(is_done && text.contains("large approved"), "{text}");
-    let text = output_of(child);
-    assert!(text.contains("large shipped"), "{text}");
-    let (text, is_done) = checkout.run(&["approve", "large"]);
-    assert!(!is_done && text.contains("Completed"), "{text}");
-    let (text, is_done) = checkout.run(&["approve", "nobody"]);
-    assert!(!is_done && text.contains("nobody"), "{text}");
+/// Checks that only what was in flight at a kill was done again.
+fn check_ledger(ledger: &Ledger, slots: usize) {
+    let lives = ledger.lives();
+    let mut repeated_of_life = BTreeMap::<usize, usize>::new();
+    let mut repeated = 0;
+    for (key, lines) in ledger.by_key() {
+        let first = lines[0];
+        assert!(lines.len() <= 1 + lives.len() - 1 - first.life, "{key}");
+        for pair in lines.windows(2) {
+            let (line, again) = (pair[0], pair[1]);
+            assert!(line.life < again.life, "{key} was done twice in one life");
+            assert!(line.attempt < again.attempt, "{key}: attempts went back");
+            let Life {
+                ended: Some(killed),
+            } = lives[line.life]
+            else {
+                panic!("{key} was done again after a life that was not killed");
+            };
+            let age = killed.duration_since(line.seen);
+            assert!(
+                age < RECORDED_AFTER,
+                "{key} was written {age:?} before kill {} and done again",
+                line.life + 1
+            );
+            *repeated_of_life.entry(line.life).or_default() += 1;
+            repeated += 1;
+        }
+    }
+    let most = repeated_of_life.values().max().copied().unwrap_or(0);
+    println!("{repeated} effects were repeated, at most {most} of one kill");
+    assert!(most <= slots, "more was repeated than was in flight");
+}
+
+/// Checks that every order has one outcome, and the effects that belong to it.
+fn check_outcomes(shop: &Shop, ledger: &Ledger, output: &str) {
+    let count = shop.orders().len();
+    assert_eq!(
+        output.lines().last().unwrap(),
+        format!("{count} orders: {count} completed, 0 failed")
+    );
+    let mut keys: Vec<String> = ledger.by_key().into_keys().collect();
+    for order in shop.orders() {
+        let outcome = output
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("{} ", order.id)));
+        let is_shipped = match outcome {
+            Some("shipped") => true,
+            Some("refunded") => false,
+            other => panic!("{} ended as {other:?}", order.id),
+        };
+        assert_eq!(is_shipped, !order.is_big, "{}", order.id);
+        for expected in order.effects(is_shipped) {
+            let found = keys.iter().position(|key| *key == expected);
+            keys.swap_remove(found.unwrap_or_else(|| panic!("{expected} is missing")));
+        }
+    }
+    assert!(keys.is_empty(), "too much was done: {keys:?}");
 }
 
 #[test]
-fn worker_of_its_own_goes_on_with_what_a_killed_process_left() {
-    let folder = tempfile::tempdir().unwrap();
-    let checkout = Checkout::new(folder.path(), &orders(8));
-    let mut first = checkout.start(&["--pace", "100", "--slots", "2"]);
-    wait_until(|| checkout.effects().len() > 2);
-    let mut worker = checkout.command(&["worker"]).spawn().unwrap();
-    first.kill().unwrap();
-    first.wait().unwrap();
-    wait_until(|| ended(&checkout.effects()) == 8);
-    worker.kill().unwrap();
-    worker.wait().unwrap();
+fn second_worker_goes_on_when_the_first_is_killed() {
+    let shop = Shop::new(30);
+    let mut ledger = Ledger::new(shop.effects());
+    let options = ["--slots=4", "--pace=50", "--approval-timeout=500ms"];
+    let mut first = shop.run(&options);
+    let life = ledger.begin_life();
+    ledger.wait_for_effect(&mut first, PATIENCE).unwrap();
+    let mut second = shop.spawn("worker", &[&["worker"], &options[..]].concat());
+    ledger.watch(Duration::from_millis(700));
+    first.kill();
+    ledger.end_life();
+    assert!(ledger.done() < 30);
+    let taken_over = Instant::now();
+    ledger.begin_life();
+    ledger.wait_for_effect(&mut second, PATIENCE).unwrap();
+    println!("next effect after {:?}", taken_over.elapsed());
+    assert!(!ledger.lines_in(life).is_empty());
+
+    let deadline = Instant::now() + PATIENCE;
+    while shop.status().matches("Completed").count() < 30 {
+        assert!(Instant::now() < deadline, "{}", shop.status());
+        ledger.watch(Duration::from_millis(50));
+    }
+    assert!(second.terminate().success());
+    let output = shop.finish(&[]);
+    ledger.read();
+    check_outcomes(&shop, &ledger, &output);
+    // Two processes with four slots each.
+    check_ledger(&ledger, 8);
 }
 
 #[test]
-fn broken_orders_file_names_line_and_field_and_starts_nothing() {
-    let good = r#"{"id":"a","customer":"c","items":[{"sku":"x","quantity":1,"price_cents":5}]}"#;
-    for (line, why) in [
-        ("{", "line 2: it is not JSON"),
+fn approval_from_a_second_process_ships_a_big_order() {
+    let shop = Shop::new(10);
+    let big: Vec<_> = shop.orders().iter().filter(|order| order.is_big).collect();
+    let (approved, refused) = (&big[0].id, &big[1].id);
+    let child = shop.run(&["--pace=5", "--approval-timeout=10m"]);
+    let deadline = Instant::now() + PATIENCE;
+    while shop.status().matches("approving").count() < big.len() {
+        assert!(Instant::now() < deadline, "{}", shop.status());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let told = shop.command(&["approve", approved]).output().unwrap();
+    assert!(told.status.success());
+    assert_eq!(told.stdout, format!("{approved} approved\n").as_bytes());
+    for order in &big[1..] {
+        let told = shop.command(&["approve", "--refuse", &order.id]).output();
+        assert!(told.unwrap().status.success());
+    }
+    let output = shop.output_of(child);
+    assert!(output.contains(&format!("{approved} shipped")), "{output}");
+    assert!(output.contains(&format!("{refused} refunded")), "{output}");
+
+    let status = shop.status();
+    assert!(status.lines().all(|line| line.chars().count() <= 80));
+    let row = status.lines().find(|line| line.starts_with(approved));
+    let words: Vec<_> = row.unwrap().split_whitespace().collect();
+    assert_eq!(words, [approved, "Completed", "done", "shipped"]);
+
+    let late = shop.command(&["approve", approved]).output().unwrap();
+    assert_eq!(late.status.code(), Some(1));
+    let unknown = shop.command(&["approve", "order-9"]).output().unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&unknown.stderr),
+        "error: there is no run `order-9` in this store\n"
+    );
+}
+
+const GOOD: &str =
+    r#"{"id":"order-1","customer":"a@b.c","items":[{"sku":"lamp","quantity":1,"price_cents":5}]}"#;
+
+#[test]
+fn broken_orders_are_named_and_start_nothing() {
+    let item = |item: &str| format!(r#"{{"id":"order-2","customer":"a@b.c","items":[{item}]}}"#);
+    let lamp = r#"{"sku":"lamp","quantity":1,"price_cents":5}"#;
+    let cases: [(String, &str); 16] = [
+        ("{".into(), "it is not JSON from column 1"),
+        ("[]".into(), "it is not an object"),
+        (GOOD.into(), "field `id`: `order-1` was used before"),
+        (GOOD.replace("order-1", "order/1"), "field `id`"),
+        (GOOD.replace("order-1", ""), "field `id`: it is empty"),
         (
-            r#"{"id":"b","customer":"c"}"#,
-            "line 2: field `items` is missing",
+            GOOD.replace("\"order-1\"", "7"),
+            "field `id`: it is not a text",
         ),
         (
-            r#"{"id":"b","customer":"c","items":[]}"#,
-            "field `items`: it is empty",
+            GOOD.replace("\"customer\":\"a@b.c\",", ""),
+            "field `customer` is missing",
         ),
         (
-            r#"{"id":"b","customer":7,"items":[]}"#,
-            "field `items`: it is empty",
+            GOOD.replace("customer", "costumer"),
+            "field `costumer` is not known",
+        ),
+        (item(""), "field `items`: it is empty"),
+        (item("7"), "field `items[0]`: it is not an object"),
+        (
+            item(r#"{"sku":"lamp","quantity":0,"price_cents":5}"#),
+            "field `items[0].quantity`",
         ),
         (
-            r#"{"id":"b","customer":"c","item":[]}"#,
-            "field `item` is not known",
+            item(r#"{"sku":"lamp","quantity":1.5,"price_cents":5}"#),
+            "field `items[0].quantity`",
         ),
         (
-            r#"{"id":"b","customer":"c","items":[{"sku":"x","quantity":0,"price_cents":5}]}"#,
-            "field `items[0].quantity`: it is 0",
-        ),
-        (
-            r#"{"id":"b","customer":"c","items":[{"sku":"x","quantity":1,"price_cents":-5}]}"#,
+            item(r#"{"sku":"lamp","quantity":1,"price_cents":-5}"#),
             "field `items[0].price_cents`",
         ),
-        (good, "line 2: field `id`: `a` was used before"),
-    ] {
-        let folder = tempfile::tempdir().unwrap();
-        let checkout = Checkout::new(folder.path(), &format!("{good}\n{line}\n"));
-        let orders = checkout.orders.display().to_string();
-        let (text, is_done) = checkout.run(&["--orders", &orders]);
-        assert!(!is_done && text.contains(why), "{line}: {text}");
-        assert!(!checkout.data.exists(), "{line} started something");
+        (
+            item(r#"{"sku":"lamp","quantity":1,"price_cents":5,"x":1}"#),
+            "field `items[0].x` is not known",
+        ),
+        (
+            item(&[lamp, lamp].join(",")),
+            "field `items`: the same `sku` occurs twice",
+        ),
+        (
+            item(lamp).replace("{\"id\"", "{\"gift\":true,\"id\""),
+            "field `gift` is not known",
+        ),
+    ];
+    for (line, expected) in cases {
+        let shop = Shop::of(&format!("{GOOD}\n\n{line}\n"));
+        let message = refusal(&shop, &[]);
+        let place = format!("orders.jsonl: line 3: {expected}");
+        assert!(message.contains(&place), "{message} is not {place}");
+        assert!(!shop.data().exists(), "{message}");
     }
+    assert!(refusal(&Shop::of("\n"), &[]).contains("there is no order in it"));
+}
+
+#[test]
+fn wrong_options_are_told() {
+    let shop = Shop::of(GOOD);
+    for (options, code, expected) in [
+        (&["status"][..], 1, "there are no records at"),
+        (
+            &["--orders", "missing.jsonl"],
+            1,
+            "orders file missing.jsonl cannot be read",
+        ),
+        (&["--url", "sqlit:x"], 1, "no backend is named `sqlit`"),
+        (&["--lease", "5"], 2, "`5` is not a duration"),
+        (
+            &["--approval-timeout", "soon"],
+            2,
+            "`soon` is not a duration",
+        ),
+        (&["--slots", "0"], 1, "0 slots"),
+        (&["--lease", "1ms"], 1, "at least 100ms"),
+    ] {
+        let output = shop.command(options).output().unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{message}");
+        assert!(message.contains(expected), "{message}");
+    }
+}
+
+fn refusal(shop: &Shop, options: &[&str]) -> String {
+    let mut child = shop.run(options);
+    assert_eq!(child.wait().code(), Some(1));
+    let message = shop.error_output();
+    assert!(message.starts_with("error: "), "{message}");
+    message
 }

@@ -38,6 +38,8 @@ pub struct Handle<R> {
     client: Client,
     id: WorkflowId,
     workflow_type: Option<WorkflowType>,
+    /// Whether the start that made the handle started the run too, so that its end is still to come.
+    is_new: bool,
     end: Arc<EndCell>,
     result: PhantomData<fn() -> R>,
 }
@@ -48,6 +50,7 @@ impl<R> Clone for Handle<R> {
             client: self.client.clone(),
             id: self.id.clone(),
             workflow_type: self.workflow_type.clone(),
+            is_new: self.is_new,
             end: Arc::clone(&self.end),
             result: PhantomData,
         }
@@ -76,8 +79,14 @@ impl<R> Handle<R> {
             client,
             id,
             workflow_type,
+            is_new: false,
             result: PhantomData,
         }
+    }
+
+    pub(crate) fn of_new_run(mut self) -> Self {
+        self.is_new = true;
+        self
     }
 
     /// Returns the run's id.
@@ -120,7 +129,11 @@ impl<R> Handle<R> {
             return Ok(outcome);
         }
         let mut hints = (!is_ours).then(|| self.client.backend().hints());
-        let mut looks = if is_ours { None } else { self.look().await? };
+        let mut looks = if is_ours && self.is_new {
+            None
+        } else {
+            self.look().await?
+        };
         loop {
             if let Some(outcome) = looks {
                 return Ok(outcome);

@@ -153,7 +153,7 @@ impl Client {
         let (run, first) = self.prepare(&id, &new)?;
         let handle = Handle::new(self.clone(), id, Some(new.workflow_type.clone()));
         match self.send_start(run.clone(), first).await? {
-            Started::New => Ok(handle),
+            Started::New => Ok(handle.of_new_run()),
             Started::Exists(existing) => match difference(&run, &existing) {
                 None => Ok(handle),
                 Some(what) => Err(taken(&existing, what)),

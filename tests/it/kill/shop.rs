@@ -1,0 +1,206 @@
+//! The example's program, and a folder with orders for it.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::LazyLock;
+
+/// Is a process that does not outlive a test that fails.
+#[derive(Debug)]
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// Kills it with signal 9.
+    pub(crate) fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// Ends it as a service manager does.
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let sent = Command::new("kill")
+            .args(["-TERM", &self.0.id().to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+        self.0.wait().unwrap()
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        self.0.wait().unwrap()
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_some()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// Is one order of the file.
+pub(crate) struct Order {
+    pub(crate) id: String,
+    pub(crate) skus: Vec<String>,
+    pub(crate) is_big: bool,
+}
+
+impl Order {
+    /// Returns what is to be done for it.
+    pub(crate) fn effects(&self, is_shipped: bool) -> Vec<String> {
+        let each = |task: &str| {
+            let of_sku = |sku| format!("{} {task} {sku}", self.id);
+            self.skus.iter().map(of_sku).collect::<Vec<_>>()
+        };
+        let once = |task: &str| vec![format!("{} {task} -", self.id)];
+        let rest = if is_shipped {
+            [once("ship"), once("mail")]
+        } else {
+            [once("refund"), each("release")]
+        };
+        [each("reserve"), once("charge"), rest.concat()].concat()
+    }
+}
+
+/// Is a folder of its own with orders, records and effects.
+pub(crate) struct Shop {
+    folder: tempfile::TempDir,
+    orders: Vec<Order>,
+}
+
+impl Shop {
+    /// Makes `count` orders of 1 to 5 items, each fifth over the limit.
+    pub(crate) fn new(count: usize) -> Self {
+        let orders: Vec<_> = (0..count)
+            .map(|number| Order {
+                id: format!("order-{}", 2_001 + number),
+                skus: (0..=number * 7 % 5)
+                    .map(|sku| format!("sku-{sku}"))
+                    .collect(),
+                is_big: number % 5 == 3,
+            })
+            .collect();
+        let mut text = String::new();
+        for order in &orders {
+            let price = if order.is_big { 100_001 } else { 1_990 };
+            let items: Vec<_> = order
+                .skus
+                .iter()
+                .map(|sku| format!(r#"{{"sku":"{sku}","quantity":1,"price_cents":{price}}}"#))
+                .collect();
+            let _ = writeln!(
+                text,
+                r#"{{"id":"{}","customer":"a@example.com","items":[{}]}}"#,
+                order.id,
+                items.join(",")
+            );
+        }
+        Self {
+            orders,
+            ..Self::of(&text)
+        }
+    }
+
+    /// Takes the text of an orders file.
+    pub(crate) fn of(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("orders.jsonl"), text).unwrap();
+        Self {
+            folder,
+            orders: Vec::new(),
+        }
+    }
+
+    pub(crate) fn orders(&self) -> &[Order] {
+        &self.orders
+    }
+
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub(crate) fn effects(&self) -> PathBuf {
+        self.data().join("effects.log")
+    }
+
+    /// Makes a command in the folder, with its data.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&*PROGRAM);
+        command
+            .args(arguments)
+            .arg("--data=data")
+            .current_dir(self.folder.path())
+            .env_remove("LONGHAUL_LOG");
+        command
+    }
+
+    /// Starts a process whose output goes to files of that name.
+    pub(crate) fn spawn(&self, name: &str, arguments: &[&str]) -> Process {
+        let file = |suffix: &str| {
+            let path = self.folder.path().join(format!("{name}.{suffix}"));
+            Stdio::from(std::fs::File::create(path).unwrap())
+        };
+        let mut command = self.command(arguments);
+        command.stdin(Stdio::null()).stdout(file("out"));
+        Process(command.stderr(file("err")).spawn().unwrap())
+    }
+
+    /// Starts a process that runs the orders.
+    pub(crate) fn run(&self, options: &[&str]) -> Process {
+        self.spawn("run", &[&["--orders=orders.jsonl"], options].concat())
+    }
+
+    /// Runs the orders to their end and returns what was printed.
+    pub(crate) fn finish(&self, options: &[&str]) -> String {
+        self.output_of(self.run(options))
+    }
+
+    /// Waits for a process that [`Shop::run`] has started and returns what it printed.
+    pub(crate) fn output_of(&self, mut child: Process) -> String {
+        let status = child.wait();
+        assert!(status.success(), "{status}: {}", self.error_output());
+        assert_eq!(self.error_output(), "");
+        self.read("run.out")
+    }
+
+    pub(crate) fn error_output(&self) -> String {
+        self.read("run.err")
+    }
+
+    pub(crate) fn status(&self) -> String {
+        let output = self.command(&["status"]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.folder.path().join(name)).unwrap()
+    }
+}
+
+/// Builds the example into the folder that this test was built into.
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.ancestors().nth(2).unwrap();
+    let name = match profile.file_name().and_then(|name| name.to_str()) {
+        Some("debug") | None => "dev",
+        Some(name) => name,
+    };
+    let built = Command::new(env!("CARGO"))
+        .args([
+            "build",
+            "--quiet",
+            "--package=longhaul",
+            "--example=checkout",
+        ])
+        .arg(format!("--profile={name}"))
+        .arg("--target-dir")
+        .arg(profile.parent().unwrap())
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
+        .status();
+    assert!(built.unwrap().success(), "the example does not build");
+    let program = format!("checkout{}", std::env::consts::EXE_SUFFIX);
+    profile.join("examples").join(program)
+});
