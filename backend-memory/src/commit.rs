@@ -181,7 +181,6 @@ fn drain(
     now: Timestamp,
 ) {
     let run = &mut row.record;
-    run.lost = 0;
     run.read = run.read.max(read);
     if run.arrivals <= run.read {
         run.wake_at = None;

@@ -327,7 +327,7 @@ fn drain(
 ) -> Result<()> {
     connection
         .prepare_cached(
-            "update run set lost = 0, read_to = max(read_to, ?2), sealed = max(sealed, ?3), last_write = coalesce(?4, last_write),
+            "update run set read_to = max(read_to, ?2), sealed = max(sealed, ?3), last_write = coalesce(?4, last_write),
                  wake_at = case when arrivals > max(read_to, ?2) then wake_at end, updated_at = ?5
              where number = ?1",
         )?

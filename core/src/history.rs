@@ -200,6 +200,10 @@ pub enum EventKind {
         /// Which attempt, from 1.
         attempt: u32,
     },
+    /// The run is about to be replayed alone, as several workers in a row died while they held it.
+    RecoveryStarted,
+    /// The run was replayed, and its worker lived.
+    Recovered,
     /// A task or a step ended with a result.
     TaskCompleted {
         /// The operation.
@@ -343,6 +347,19 @@ impl EventKind {
         )
     }
 
+    /// Tells whether the event is for the record only: the workflow's code does not see it.
+    #[must_use]
+    pub const fn is_silent(&self) -> bool {
+        matches!(
+            self,
+            Self::AttemptFailed { .. }
+                | Self::AttemptStarted { .. }
+                | Self::AttemptLost { .. }
+                | Self::RecoveryStarted
+                | Self::Recovered
+        )
+    }
+
     /// Tells whether nothing may follow in its segment.
     #[must_use]
     pub const fn is_terminal(&self) -> bool {
@@ -375,6 +392,8 @@ impl EventKind {
             | Self::OperationCancelled { operation }
             | Self::ValueRecorded { operation, .. } => Some(operation),
             Self::RunStarted(_)
+            | Self::RecoveryStarted
+            | Self::Recovered
             | Self::SignalReceived { .. }
             | Self::DataSet { .. }
             | Self::CancelRequested { .. }

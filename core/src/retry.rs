@@ -17,8 +17,12 @@ pub const LOST_ATTEMPTS_MAX: u32 = 10;
 /// too. From here on the trace is written, and only attempts that did start count.
 pub const TRACED_FROM_LOST: u32 = 3;
 
-/// Is the number of takeovers without progress after which a run is blocked.
-pub const LOST_OWNERSHIPS_MAX: u32 = 5;
+/// Is the number of workers that may die in a row when they replay a run; then the run is blocked.
+pub const RECOVERIES_MAX: usize = 5;
+
+/// Is the number of ownerships lost in a row without progress from which a run is a suspect: it is replayed alone, and
+/// after a record of that.
+pub const SUSPECT_FROM_LOST: u32 = 2;
 
 /// Says how often and how fast an invocation is tried again.
 ///

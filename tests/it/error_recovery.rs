@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use longhaul::backend::{AcquireRequest, JoinRequest, Lane, Serves, TakeOverRequest};
+use longhaul::clock::random_bytes_of_the_system;
+use longhaul::id::{BuildId, Route, WorkerId};
 use longhaul::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +20,7 @@ on_every_backend!(
     attempt_timeout_counts_as_a_failure,
     dead_workers_run_goes_on_elsewhere,
     lost_attempt_is_counted,
+    workers_that_died_before_running_the_code_block_nothing,
     shutdown_hands_runs_over_at_once,
     run_of_an_unknown_type_is_blocked_until_a_worker_serves_it,
     await_on_something_not_durable_blocks_the_run,
@@ -187,6 +191,53 @@ async fn lost_attempt_is_counted(world: World) {
     let history = format!("{:?}", run.history().await.unwrap());
     assert!(
         history.contains("AttemptLost { operation: task:stuck_at_first#1, attempt: 1 }"),
+        "{history}"
+    );
+}
+
+/// Takes every due run like a worker that dies right after.
+async fn acquire_and_die(client: &Client, route: &str) -> usize {
+    let backend = client.backend();
+    let worker = WorkerId(Uuid::from_random_bytes(
+        random_bytes_of_the_system()[..16].try_into().unwrap(),
+    ));
+    let serves = Serves {
+        routes: vec![Route::from_stored(route)],
+        tasks: Vec::new(),
+        queues: Vec::new(),
+        build: BuildId::from_stored("short-lived"),
+    };
+    let join = JoinRequest {
+        worker,
+        lease: Duration::from_secs(60),
+        lanes: 1,
+        serves: serves.clone(),
+        label: "short-lived".to_owned(),
+    };
+    backend.join(join).await.unwrap();
+    let acquire = AcquireRequest {
+        lane: Lane { worker, number: 0 },
+        serves,
+        limit: 10,
+    };
+    let taken = backend.acquire(acquire).await.unwrap().len();
+    let force = vec![worker];
+    backend.take_over(TakeOverRequest { force }).await.unwrap();
+    taken
+}
+
+/// P5, P6: only what ran can have killed a worker.
+async fn workers_that_died_before_running_the_code_block_nothing(world: World) {
+    let client = world.client().await;
+    let run = client.start(tries(1)).await.unwrap();
+    for _ in 0..12 {
+        assert_eq!(acquire_and_die(&client, "tries").await, 1);
+    }
+    let (_other, _worker) = world.worker().await;
+    assert_eq!(result(&run).await.unwrap(), 1);
+    let history = format!("{:?}", run.history().await.unwrap());
+    assert!(
+        history.contains("RecoveryStarted") && history.contains("Recovered"),
         "{history}"
     );
 }

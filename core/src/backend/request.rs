@@ -189,7 +189,7 @@ pub struct TurnCommit {
 pub enum RunUpdate {
     /// Nothing: the row is not touched.
     Append,
-    /// Marks arrivals up to `read` as read, which counts as progress (`lost` becomes 0); `seal` refuses new ones until the run parks, ends or changes hands.
+    /// Marks arrivals up to `read` as read; `seal` refuses new ones until the run parks, ends or changes hands.
     Drain {
         /// The last arrival that the turn took in.
         read: ArrivalNumber,

@@ -239,7 +239,9 @@ impl Client {
         }
     }
 
-    pub(crate) fn backend(&self) -> Arc<dyn Backend> {
+    /// Returns the store, for tools that need more than a client gives.
+    #[must_use]
+    pub fn backend(&self) -> Arc<dyn Backend> {
         Arc::clone(&self.inner.backend)
     }
 

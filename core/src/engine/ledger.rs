@@ -137,6 +137,8 @@ impl Ledger {
                 self.due_of.clear();
             }
             EventKind::RunStarted(_)
+            | EventKind::RecoveryStarted
+            | EventKind::Recovered
             | EventKind::SignalReceived { .. }
             | EventKind::DataSet { .. }
             | EventKind::ValueRecorded { .. }

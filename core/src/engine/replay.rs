@@ -1,7 +1,8 @@
 //! Re-running code over its history, and saying precisely where the two part.
 //!
 //! Invariants: the commands that follow each delivered event are compared with the recorded ones in order. Only behind
-//! the last delivered event may the code ask for more than was recorded; that is new.
+//! the last delivered event may the code ask for more than was recorded; that is new. Events that the code does not see
+//! may stand anywhere.
 
 use crate::command::{Command, Shown};
 use crate::engine::execution::{Execution, Stuck};
@@ -10,25 +11,29 @@ use crate::history::{Event, EventKind};
 
 /// Delivers `events` to a new execution; returns the commands that history does not hold yet.
 pub(crate) fn replay(execution: &mut Execution, events: &[Event]) -> Result<Vec<Command>, Stuck> {
-    let mut rest = events;
-    let mut number = 0;
+    let told: Vec<_> = events
+        .iter()
+        .enumerate()
+        .filter(|(_, event)| !event.kind.is_silent())
+        .collect();
+    let mut rest = told.as_slice();
     let mut new = Vec::new();
-    while let Some((event, after)) = rest.split_first() {
+    while let Some(((number, event), after)) = rest.split_first() {
         let asked = after
             .iter()
-            .position(|event| !event.kind.is_command())
+            .position(|(_, event)| !event.kind.is_command())
             .unwrap_or(after.len());
         let (recorded, next) = after.split_at(asked);
-        foresee(execution, recorded);
+        let recorded: Vec<_> = recorded.iter().map(|(_, event)| *event).collect();
+        foresee(execution, &recorded);
         let commands = execution.deliver(event)?;
-        new = compare(number, event, recorded, commands, next.is_empty())?;
-        number += 1 + recorded.len();
+        new = compare(*number, event, &recorded, commands, next.is_empty())?;
         rest = next;
     }
     Ok(new)
 }
 
-fn foresee(execution: &Execution, recorded: &[Event]) {
+fn foresee(execution: &Execution, recorded: &[&Event]) {
     for event in recorded {
         if let EventKind::ValueRecorded { operation, value } = &event.kind {
             execution
@@ -41,7 +46,7 @@ fn foresee(execution: &Execution, recorded: &[Event]) {
 fn compare(
     number: usize,
     event: &Event,
-    recorded: &[Event],
+    recorded: &[&Event],
     mut commands: Vec<Command>,
     is_last: bool,
 ) -> Result<Vec<Command>, Stuck> {
@@ -60,7 +65,7 @@ fn compare(
 fn difference(
     number: usize,
     event: &Event,
-    recorded: &[Event],
+    recorded: &[&Event],
     commands: &[Command],
     same: usize,
 ) -> Stuck {

@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::command::Shown;
 use crate::context::{Context, Data, Signal, join_all};
 use crate::engine::execution::Program;
-use crate::engine::live::{Input, Live, Refusal, Settings, TakeUp};
+use crate::engine::live::{Approach, Input, Live, Refusal, Settings, TakeUp, approach};
 use crate::engine::messages::{self, ControlContent};
 use crate::error::{Error, Result};
 use crate::history::{
@@ -177,14 +177,22 @@ impl Script {
     /// Drops the future and replays it from what was committed.
     fn replay(&mut self) -> Result<(), Refusal> {
         self.live = None;
-        let acquired = AcquiredRun {
-            run: self.record.clone(),
-            turns: self.turns.clone(),
-            inbox: Vec::new(),
-        };
+        let acquired = self.acquired();
         let program = Arc::clone(&self.program);
         self.live = Some(Live::take_up(&acquired, &how(&program), self.clock, None)?);
         Ok(())
+    }
+
+    fn acquired(&self) -> AcquiredRun {
+        AcquiredRun {
+            run: self.record.clone(),
+            turns: self.turns.clone(),
+            inbox: Vec::new(),
+        }
+    }
+
+    fn approach(&self) -> Approach {
+        approach(&self.acquired(), self.clock)
     }
 
     fn replayed(mut self) -> Self {
@@ -258,6 +266,7 @@ fn show(kind: &EventKind) -> String {
             format!("signal {}", String::from_utf8_lossy(payload.as_bytes()))
         }
         EventKind::CancelRequested { .. } => "cancel".to_owned(),
+        EventKind::Recovered => "recovered".to_owned(),
         EventKind::AttemptLost { operation, attempt } => format!("lost {operation} {attempt}"),
         EventKind::TimerStarted { operation, .. } => format!("`{operation}`"),
         kind if kind.is_command() => Shown(kind).to_string(),
@@ -686,14 +695,52 @@ fn attempt_that_never_started_does_not_use_up_the_limit() {
 }
 
 #[test]
-fn fifth_ownership_lost_without_progress_blocks_the_run_before_its_code_runs() {
+fn run_is_a_suspect_from_the_second_loss_without_progress() {
     let mut script = Script::new(async |ctx: Context| ctx.run(a()).await);
     script.commit();
-    script.record.lost = 5;
-    let Err(Refusal::Blocked(error)) = script.replay() else {
-        panic!("the fifth loss does not block");
+    assert_eq!(script.approach(), Approach::Direct);
+    script.record.lost = 1;
+    assert_eq!(script.approach(), Approach::Direct);
+    script.record.lost = 9;
+    assert!(matches!(script.approach(), Approach::Recorded(_)));
+}
+
+#[test]
+fn fifth_worker_that_dies_in_the_replay_of_a_run_is_the_last() {
+    let mut script = Script::new(async |ctx: Context| ctx.run(a()).await);
+    script.commit();
+    script.record.lost = 2;
+    for _ in 0..5 {
+        let Approach::Recorded(turn) = script.approach() else {
+            panic!("not a suspect");
+        };
+        script.turns.push(turn);
+    }
+    let Approach::Refused(error) = script.approach() else {
+        panic!("the sixth worker tries it");
     };
     assert!(error.message().contains("5 workers"), "{error}");
+}
+
+#[test]
+fn replay_that_a_worker_survives_wipes_the_slate_clean() {
+    let mut script = Script::new(async |ctx: Context| {
+        ctx.run(a()).await?;
+        ctx.run(b()).await
+    });
+    script.commit();
+    script.record.lost = 2;
+    for _ in 0..4 {
+        let Approach::Recorded(turn) = script.approach() else {
+            panic!("not a suspect");
+        };
+        script.turns.push(turn);
+    }
+    script.replay().unwrap();
+    assert_eq!(script.commit(), "lost task:a#1 1; recovered");
+    script.record.lost = 1;
+    assert_eq!(script.approach(), Approach::Direct);
+    script.replay().unwrap();
 }
 
 #[test]

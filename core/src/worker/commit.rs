@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::backend::{Lane as LaneId, Result as BackendResult, RunUpdate, TurnCommit, Verdict};
+use crate::backend::{
+    AcquiredRun, Lane as LaneId, Result as BackendResult, RunUpdate, TurnCommit, Verdict,
+};
 use crate::engine::live::{Draft, Input};
 use crate::history::{EventKind, StoredTurn, encode_record};
 use crate::id::{Epoch, TurnNumber, WorkflowId};
@@ -27,16 +29,22 @@ pub(crate) struct Submitted {
     pub(crate) update: RunUpdate,
     /// Whether the turn only seals the inbox of a run whose draft waits.
     pub(crate) seals: bool,
+    /// The suspect that is taken up once the turn is committed.
+    pub(crate) suspect: Option<Box<AcquiredRun>>,
 }
 
 impl Lane {
     /// Commits the turns that are ready, if no commit is in flight.
     pub(crate) fn submit(&mut self) {
-        if self.in_flight.is_some() || (self.dirty.is_empty() && self.blocked.is_empty()) {
+        if self.in_flight.is_some() {
             return;
         }
         let mut turns = Vec::new();
         let mut submitted = Vec::new();
+        if let Some((turn, sent)) = self.next_suspect() {
+            turns.push(turn);
+            submitted.push(sent);
+        }
         while turns.len() < TURNS_PER_COMMIT_MAX
             && let Some(id) = self.dirty.pop_first()
         {
@@ -102,7 +110,6 @@ impl Lane {
             }
         };
         run.waiting = Waiting::Commit;
-        run.owes_sign = false;
         run.idle_since = None;
         let commit = TurnCommit {
             run: id.clone(),
@@ -123,6 +130,7 @@ impl Lane {
             draft,
             update,
             seals,
+            suspect: None,
         };
         Some((commit, submitted))
     }
@@ -150,7 +158,10 @@ impl Lane {
         }
     }
 
-    fn on_verdict(&mut self, submitted: Submitted, verdict: Verdict) {
+    fn on_verdict(&mut self, mut submitted: Submitted, verdict: Verdict) {
+        if let Some(suspect) = submitted.suspect.take() {
+            return self.on_suspect_recorded(&suspect, &verdict);
+        }
         let is_mine = self
             .runs
             .get(&submitted.run)
@@ -173,6 +184,7 @@ impl Lane {
         let id = submitted.run;
         self.cause(&submitted.draft);
         if submitted.update.gives_up() {
+            self.note_recovered(&id);
             let queued_behind = submitted.update.needs_all_read();
             self.forget(&id);
             self.tell_end(&id, &submitted.draft);
@@ -199,6 +211,7 @@ impl Lane {
                 }
             }
         }
+        self.note_recovered(&id);
         self.start_attempts(&id, &submitted.draft.start);
         self.give_queued(&id);
     }

@@ -25,12 +25,10 @@ use crate::worker::ask_again;
 use crate::worker::commit::Submitted;
 use crate::worker::run::{Ending, Run};
 use crate::worker::shared::Shared;
+use crate::worker::suspects::Suspects;
 
 /// Is the most inputs that are taken in before the next commit is made.
 const INPUTS_PER_ROUND_MAX: usize = 4_096;
-
-/// Is how often in a row a run may be lost without a sign of progress before taking it up must leave one.
-const LOST_WITHOUT_SIGN_MAX: u32 = 2;
 
 /// Is how long the first turn of a run may wait for the outcome of its first task.
 const FIRST_TURN_HELD: Duration = Duration::from_millis(50);
@@ -89,6 +87,7 @@ pub(crate) struct Lane {
     to_read: BTreeMap<WorkflowId, crate::id::ArrivalNumber>,
     /// Turns that only block a run which could not be taken up.
     pub(crate) blocked: Vec<TurnCommit>,
+    pub(crate) suspects: Suspects,
     pub(crate) draining: bool,
 }
 
@@ -106,6 +105,7 @@ impl Lane {
             deadlines: BTreeSet::new(),
             to_read: BTreeMap::new(),
             blocked: Vec::new(),
+            suspects: Suspects::default(),
             draining: false,
         }
     }
@@ -130,8 +130,10 @@ impl Lane {
             self.on_deadlines();
             self.read_arrivals();
             self.submit();
-            let is_done =
-                self.runs.is_empty() && self.blocked.is_empty() && self.in_flight.is_none();
+            let is_done = self.runs.is_empty()
+                && self.blocked.is_empty()
+                && self.suspects.is_empty()
+                && self.in_flight.is_none();
             if self.draining && is_done {
                 return;
             }
@@ -153,7 +155,7 @@ impl Lane {
             LaneInput::Started(record, first) => self.begin(&record, &first),
             LaneInput::Acquired(runs) => {
                 for acquired in runs {
-                    self.take_up(&acquired);
+                    self.approach(acquired);
                 }
             }
             LaneInput::Arrived(run, arrival) => self.on_arrival(run, arrival),
@@ -202,7 +204,7 @@ impl Lane {
     // --- runs come ------------------------------------------------------------------------------------------------
 
     /// Tells whether a run that came is here already; then it takes no room of its own.
-    fn is_here(&self, record: &RunRecord) -> bool {
+    pub(crate) fn is_here(&self, record: &RunRecord) -> bool {
         let is_here = self.runs.contains_key(&record.identity.workflow_id);
         if is_here {
             self.shared.live.fetch_sub(1, Ordering::SeqCst);
@@ -262,7 +264,7 @@ impl Lane {
         }
     }
 
-    fn take_up(&mut self, acquired: &AcquiredRun) {
+    pub(crate) fn take_up(&mut self, acquired: &AcquiredRun) {
         let record = &acquired.run;
         if self.is_here(record) {
             return;
@@ -282,9 +284,7 @@ impl Lane {
         match Live::take_up(acquired, &how, self.clock(), None) {
             Ok(live) => {
                 tracing::debug!(run = %id, epoch = %record.epoch, "run taken up");
-                let mut run = Run::new(live, record.read);
-                run.owes_sign = record.lost >= LOST_WITHOUT_SIGN_MAX;
-                self.runs.insert(id.clone(), run);
+                self.runs.insert(id.clone(), Run::new(live, record.read));
                 self.touch(&id);
             }
             Err(Refusal::Blocked(error)) => self.refuse(record, &error),
@@ -534,6 +534,7 @@ impl Lane {
 
     /// Drops a run without writing anything; its attempts are stopped.
     pub(crate) fn forget(&mut self, id: &WorkflowId) {
+        self.note_recovered(id);
         self.dirty.remove(id);
         self.to_read.remove(id);
         if let Some(mut run) = self.runs.remove(id) {
@@ -553,6 +554,9 @@ impl Lane {
         }
         self.dirty.clear();
         self.to_read.clear();
+        self.blocked.clear();
+        self.suspects = Suspects::default();
+        self.shared.live.store(0, Ordering::SeqCst);
     }
 
     /// Asks for what arrived for a run since it last looked.
@@ -563,7 +567,7 @@ impl Lane {
     }
 
     /// Gives up a run that cannot be taken up.
-    fn refuse(&mut self, record: &RunRecord, error: &Error) {
+    pub(crate) fn refuse(&mut self, record: &RunRecord, error: &Error) {
         let id = &record.identity.workflow_id;
         tracing::warn!(run = %id, reason = %error, "run blocked");
         self.shared.live.fetch_sub(1, Ordering::SeqCst);

@@ -19,6 +19,7 @@ mod lease;
 mod run;
 pub(crate) mod shared;
 mod starter;
+mod suspects;
 
 use std::future::Future;
 use std::sync::atomic::Ordering;

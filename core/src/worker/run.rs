@@ -70,8 +70,6 @@ pub(crate) struct Run {
     pub(crate) seen: ArrivalNumber,
     pub(crate) refusals: u32,
     pub(crate) sealed: bool,
-    /// Whether the run was lost several times without a sign of progress, so that taking it up must leave one.
-    pub(crate) owes_sign: bool,
 }
 
 impl fmt::Debug for Run {
@@ -98,7 +96,6 @@ impl Run {
             ending: None,
             refusals: 0,
             sealed: false,
-            owes_sign: false,
         }
     }
 
@@ -113,7 +110,6 @@ impl Run {
             || self.live.stuck().is_some()
             || self.ending.is_some()
             || self.must_seal()
-            || self.owes_sign
             || (draining && self.attempts.is_empty())
             || self.parks_at_once(clock)
     }
@@ -162,7 +158,7 @@ impl Run {
         if draining && self.attempts.is_empty() {
             return RunUpdate::Release { read };
         }
-        if draft.drains || self.owes_sign {
+        if draft.drains {
             return RunUpdate::Drain { read, seal: false };
         }
         RunUpdate::Append

@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub(crate) use self::draft::{Draft, Input};
+pub(crate) use self::recovery::{Approach, approach};
 use crate::backend::{AcquiredRun, RunRecord};
 use crate::clock::Timestamp;
 use crate::command::Command;
@@ -29,7 +30,6 @@ use crate::id::{ArrivalNumber, Epoch, EventNumber, Segment, TurnNumber, Workflow
 use crate::identity::WorkflowIdentity;
 use crate::options::Limits;
 use crate::payload::CodecChain;
-use crate::retry::LOST_OWNERSHIPS_MAX;
 use crate::status::Status;
 
 /// Is what all runs of a worker share.
@@ -113,14 +113,6 @@ impl Live {
         if let Some((writes, running)) = undone {
             live.writes = writes;
             live.handed_out = running;
-        } else if run.lost >= LOST_OWNERSHIPS_MAX {
-            return Err(Refusal::Blocked(Error::new(
-                ErrorKind::Bug,
-                format!(
-                    "{} workers in a row died while they held this run",
-                    run.lost
-                ),
-            )));
         }
         for event in &events {
             live.ledger.fold(event);
@@ -132,6 +124,9 @@ impl Live {
         live.record_commands(at, commands);
         if run.lost > 0 && !is_undone {
             live.give_up_lost_attempts(now)?;
+        }
+        if matches!(events.last(), Some(event) if event.kind == EventKind::RecoveryStarted) {
+            live.push(now, EventKind::Recovered);
         }
         live.restart_attempts();
         for arrival in &acquired.inbox {

@@ -1,13 +1,17 @@
-//! What becomes of the attempts of an owner that died.
+//! What becomes of a run and its attempts when their owners died.
 //!
-//! Invariant: an attempt that cannot have run is not counted as lost.
+//! Invariants: an attempt that cannot have run is not counted as lost. A run that several workers lost in a row is a
+//! suspect: it is replayed only after a record says so, and blocked when that went wrong too often. An ownership that
+//! ended before the code could run counts for nothing.
 
-use super::{Live, Refusal};
+use super::{Live, Refusal, read_history};
+use crate::backend::AcquiredRun;
 use crate::clock::Timestamp;
 use crate::engine::ledger::Open;
 use crate::error::{Error, ErrorKind};
-use crate::history::{EventKind, OperationKey, Placement};
-use crate::retry::{LOST_ATTEMPTS_MAX, TRACED_FROM_LOST};
+use crate::history::{Event, EventKind, OperationKey, Placement, StoredTurn, encode_record};
+use crate::id::{EventNumber, TurnNumber};
+use crate::retry::{LOST_ATTEMPTS_MAX, RECOVERIES_MAX, SUSPECT_FROM_LOST, TRACED_FROM_LOST};
 
 impl Live {
     /// Notes the attempts that died with the owner before. One that was waiting for its time had not started.
@@ -94,4 +98,49 @@ impl Live {
 /// Tells whether an attempt whose worker died can have run.
 const fn may_have_started(lost: u32, is_started: bool) -> bool {
     is_started || lost < TRACED_FROM_LOST
+}
+
+/// Says how to take up a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Approach {
+    /// As it is.
+    Direct,
+    /// After this turn was committed, and alone: the run may be what its owners died of.
+    Recorded(StoredTurn),
+    /// Not at all.
+    Refused(Error),
+}
+
+/// Decides how to take up a run that a worker just came to own.
+pub(crate) fn approach(acquired: &AcquiredRun, now: Timestamp) -> Approach {
+    if acquired.run.lost == 0 {
+        return Approach::Direct;
+    }
+    let Ok(events) = read_history(acquired) else {
+        return Approach::Direct;
+    };
+    let is_try = |event: &&Event| event.kind == EventKind::RecoveryStarted;
+    let tries = events.iter().rev().take_while(is_try).count();
+    if tries >= RECOVERIES_MAX {
+        return Approach::Refused(Error::new(
+            ErrorKind::Bug,
+            format!("{tries} workers in a row died when they replayed this run"),
+        ));
+    }
+    if tries == 0 && acquired.run.lost < SUSPECT_FROM_LOST {
+        return Approach::Direct;
+    }
+    let at = events.last().map_or(now, |last| now.max(last.at));
+    let event = Event {
+        at,
+        kind: EventKind::RecoveryStarted,
+    };
+    match encode_record(&[event]) {
+        Ok(record) => Approach::Recorded(StoredTurn {
+            turn: TurnNumber(acquired.turns.len() as u64),
+            first_event: EventNumber(events.len() as u64),
+            record,
+        }),
+        Err(error) => Approach::Refused(error),
+    }
 }
