@@ -18,13 +18,16 @@ pub trait Events: Send + Sync {
     /// - An accepted arrival makes an unowned run due now, and its owner's next beat names the run.
     /// - The same [`WriteId`](crate::id::WriteId) again gives the first answer's number and changes nothing, as long as
     ///   the segment is open.
-    /// - A finished run refuses.
+    /// - A finished run refuses. A repeated arrival is answered also by a sealed run and by a full inbox.
+    /// - What has no sender to ask again is never `Sealed` or `Full`: messages of the outbox, outcomes of queued
+    ///   attempts, and attempts that were lost.
     ///
     /// # Errors
     /// Only when the backend cannot be reached.
     async fn arrive(&self, arrivals: Vec<ArriveRequest>) -> Result<Vec<Arrived>>;
 
-    /// Reads arrivals of owned runs after the given numbers; runs that the worker does not own are left out.
+    /// Reads arrivals of owned runs after the given numbers; runs that the worker does not own are left out, and those
+    /// with nothing to read may be.
     ///
     /// # Errors
     /// Only when the backend cannot be reached.

@@ -39,7 +39,7 @@ pub trait Inspect: Send + Sync {
     /// Only when the backend cannot be reached.
     async fn count(&self, filter: &RunFilter) -> Result<u64>;
 
-    /// Returns a page of a history in the order of its turns.
+    /// Returns a page of a history in the order of its turns; nothing for a segment that was never opened.
     ///
     /// # Errors
     /// `NotFound` for an unknown run, `Invalid` for a bad limit.

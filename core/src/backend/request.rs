@@ -174,7 +174,9 @@ pub struct TurnCommit {
     pub update: RunUpdate,
     /// Data that changed; `None` removes a key.
     pub data: Vec<(DataKey, Option<Payload>)>,
-    /// Subworkflows to start; one whose id is taken by another run is refused through the outbox.
+    /// Subworkflows to start; one whose id is taken by another run is refused through the outbox, by a
+    /// `SubworkflowClosed` that is named after its operation. The same one, by parent, operation, type and fingerprint,
+    /// is there already and not refused.
     pub subworkflows: Vec<StartRun>,
     /// Attempts to put into task queues.
     pub enqueue: Vec<QueuedAttempt>,

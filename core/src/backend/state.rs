@@ -43,7 +43,9 @@ pub trait State: Send + Sync {
     /// Declares workers dead whose lease is over (or whose file lock is free), and frees what they had.
     ///
     /// # Guarantees
-    /// - A freed run is due now, its `lost` count has grown by one, or is 1 when it made progress since it was last lost.
+    /// - A lease is over when the clock is past its end; until somebody takes over, its worker may go on and extend it.
+    /// - A freed run is due now and unsealed, its `lost` count has grown by one, or is 1 when it appended a turn since it
+    ///   was last lost or given up.
     /// - A freed attempt leaves its queue and reaches its run as an `AttemptLost` arrival.
     /// - Nothing that the dead worker asks for later is accepted.
     ///
@@ -100,11 +102,14 @@ pub trait State: Send + Sync {
     /// - Each turn is applied whole or not at all, and a bad one spoils no other.
     /// - `Lost` unless the lane's worker owns the run in that segment and epoch and the turn before is the last one.
     /// - A turn whose [`WriteId`](crate::id::WriteId) was committed already is `Committed` again and changes nothing,
-    ///   also when the ownership has ended since.
+    ///   also when the ownership has ended since. One that appends no turn is known until the run's next one of that
+    ///   kind.
     /// - `Park` and `End` are `Unread` when the run has arrivals after the last one read.
     /// - `Append` does not touch the run row. `Drain` clears `wake_at` only when nothing is unread.
     /// - After `Park` the run is `Waiting`, after `Release` due now, after `Block` `Blocked` and due now for other
     ///   builds, after `End` finished; in each case unowned, unsealed, with `lost` 0 and its turns counted.
+    /// - A seal outlasts later drains, with or without a seal of their own.
+    /// - Workflow data outlives the end; queued attempts do not.
     ///
     /// # Errors
     /// `WorkerDead` when the lane's worker is not registered; then nothing was written, unless the same write was

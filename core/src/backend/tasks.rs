@@ -14,6 +14,7 @@ pub trait Tasks: Send + Sync {
     /// - An attempt is claimed by one worker.
     /// - No more than the free slots of its queue, and only tasks that the worker can run.
     /// - Attempts of finished runs are not handed out.
+    /// - An attempt that is in its queue already is not put in twice.
     ///
     /// # Errors
     /// `WorkerDead` when the worker is not registered.
@@ -23,7 +24,7 @@ pub trait Tasks: Send + Sync {
     /// order.
     ///
     /// # Guarantees
-    /// - `Stale` when the worker no longer has the claim, or the attempt was withdrawn.
+    /// - `Stale` when the worker no longer has the claim, the attempt was withdrawn, or the run is finished.
     /// - The same [`WriteId`](crate::id::WriteId) again is `Accepted` again and changes nothing.
     ///
     /// # Errors
