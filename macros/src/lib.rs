@@ -74,7 +74,7 @@ use proc_macro::TokenStream;
 ///
 /// # Parameters
 ///
-/// - `ctx: TaskContext`, first and optional: attempt, identity, idempotency key, heartbeat, cancellation.
+/// - `ctx: TaskContext`, first and optional: attempt, identity, idempotency key, cancellation, workflow data.
 /// - `Dep<T>`: a value from `Worker::builder().provide(value)`. It is no parameter of the call.
 /// - Everything else is an argument, stored as JSON: it implements `serde::Serialize` and `DeserializeOwned`, and owns
 ///   what it holds. There can be any number.

@@ -9,7 +9,7 @@ use longhaul::id::{BuildId, Route, WorkerId};
 use longhaul::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::world::{World, quick, reaches, result};
+use crate::world::{World, quick, reaches, result, until};
 
 on_every_backend!(
     failing_task_is_retried_until_it_succeeds,
@@ -20,6 +20,7 @@ on_every_backend!(
     attempt_timeout_counts_as_a_failure,
     dead_workers_run_goes_on_elsewhere,
     lost_attempt_is_counted,
+    dropped_worker_stops_its_attempts,
     workers_that_died_before_running_the_code_block_nothing,
     shutdown_hands_runs_over_at_once,
     run_of_an_unknown_type_is_blocked_until_a_worker_serves_it,
@@ -193,6 +194,38 @@ async fn lost_attempt_is_counted(world: World) {
         history.contains("AttemptLost { operation: task:stuck_at_first#1, attempt: 1 }"),
         "{history}"
     );
+}
+
+static STOPPED: AtomicU32 = AtomicU32::new(0);
+
+/// Counts when the future that holds it is dropped.
+struct CountsDrops;
+
+impl Drop for CountsDrops {
+    fn drop(&mut self) {
+        STOPPED.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[task]
+async fn holds_on(started: bool) -> bool {
+    let _held = CountsDrops;
+    std::future::pending::<()>().await;
+    started
+}
+
+#[workflow]
+async fn holds(ctx: Context) -> Result<bool> {
+    ctx.run(holds_on(true)).await
+}
+
+async fn dropped_worker_stops_its_attempts(world: World) {
+    let before = STOPPED.load(Ordering::SeqCst);
+    let (client, worker) = world.worker().await;
+    let run = client.start(holds()).await.unwrap();
+    wait_for_schedule(&run).await;
+    drop(worker);
+    until(|| STOPPED.load(Ordering::SeqCst) > before).await;
 }
 
 /// Takes every due run like a worker that dies right after.

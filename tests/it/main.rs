@@ -12,6 +12,7 @@
 mod world;
 
 mod basic_workflow;
+mod codec;
 mod control_flow;
 mod cost;
 mod error_recovery;

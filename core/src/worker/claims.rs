@@ -103,6 +103,12 @@ impl Claims {
     }
 }
 
+impl Drop for Claims {
+    fn drop(&mut self) {
+        self.forget_all();
+    }
+}
+
 fn lock(running: &Running) -> MutexGuard<'_, HashMap<u64, Claimed>> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }

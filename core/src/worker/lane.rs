@@ -628,6 +628,15 @@ impl Lane {
     }
 }
 
+impl Drop for Lane {
+    /// Lets no attempt outlive the worker, as none would a crash.
+    fn drop(&mut self) {
+        for run in self.runs.values_mut() {
+            run.abort_attempts();
+        }
+    }
+}
+
 async fn answered(
     in_flight: &mut Option<InFlight>,
 ) -> (Vec<Submitted>, BackendResult<Vec<Verdict>>) {

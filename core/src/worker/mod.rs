@@ -126,7 +126,6 @@ impl Drop for Worker {
         for task in &self.parts.tasks {
             task.abort();
         }
-        drop(self.shared.lane.send(LaneInput::Dead(oneshot::channel().0)));
     }
 }
 
