@@ -60,8 +60,10 @@ faults! {
     /// Shows the largest count of losses there ever was.
     NeverForgetsLosses:
         "ownership::progress_starts_the_count_of_losses_anew",
-        "ownership::park_clears_the_count_of_losses",
-        "ownership::drain_clears_the_count_of_losses";
+        "ownership::park_clears_the_count_of_losses";
+    /// Takes a drain, which any worker commits before it replays, for progress.
+    ForgetsLossesInDrains:
+        "ownership::drain_keeps_the_count_of_losses";
     /// Commits in whatever epoch the run is.
     IgnoresTheEpoch:
         "commit::turn_of_another_epoch_is_lost";

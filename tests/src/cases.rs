@@ -94,7 +94,7 @@ list! { ($)
         losses_in_a_row_add_up,
         progress_starts_the_count_of_losses_anew,
         park_clears_the_count_of_losses,
-        drain_clears_the_count_of_losses,
+        drain_keeps_the_count_of_losses,
         takeover_gives_up_claims_and_tells_their_runs,
         lost_claim_of_a_parked_run_makes_it_due,
         worker_that_leaves_frees_what_it_had,

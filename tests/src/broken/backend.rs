@@ -38,6 +38,7 @@ struct Memory {
     sealed: HashSet<WorkflowId>,
     data: HashMap<DataKey, Payload>,
     lost: u32,
+    drained: HashSet<WorkflowId>,
     noisy: Vec<WorkflowId>,
     joined: HashSet<WorkerId>,
 }
@@ -109,6 +110,11 @@ impl Broken {
                 let mut memory = self.memory();
                 memory.lost = memory.lost.max(row.lost);
                 row.lost = memory.lost;
+            }
+            Fault::ForgetsLossesInDrains
+                if self.memory().drained.contains(&row.identity.workflow_id) =>
+            {
+                row.lost = 0
             }
             _ => {}
         }
@@ -184,6 +190,9 @@ impl Broken {
                 RunUpdate::Drain { seal: true, .. },
             ) => {
                 self.memory().sealed.insert(turn.run.clone());
+            }
+            (Fault::ForgetsLossesInDrains, RunUpdate::Drain { .. }) => {
+                self.memory().drained.insert(turn.run.clone());
             }
             (Fault::DrainsNothing, RunUpdate::Drain { read, .. }) => *read = ArrivalNumber(0),
             (Fault::DrainsEverything, RunUpdate::Drain { read, .. }) => *read = ArrivalNumber(2),
