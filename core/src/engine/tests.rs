@@ -758,10 +758,22 @@ fn replay_that_a_worker_survives_wipes_the_slate_clean() {
         script.turns.push(turn);
     }
     script.replay().unwrap();
-    assert_eq!(script.commit(), "lost task:a#1 1; recovered");
+    assert_eq!(script.commit(), "recovered; lost task:a#1 1");
     script.record.lost = 1;
     assert_eq!(script.approach(), Approach::Direct);
     script.replay().unwrap();
+}
+
+#[test]
+fn suspect_that_ends_in_its_replay_has_recovered_before_its_end() {
+    let mut script = Script::new(|_| async { Ok(1) });
+    script.record.lost = 2;
+    let Approach::Recorded(turn) = script.approach() else {
+        panic!("not a suspect");
+    };
+    script.turns.push(turn);
+    script.replay().unwrap();
+    assert_eq!(script.commit(), "recovered; result 1");
 }
 
 #[test]

@@ -170,6 +170,7 @@ impl Lane {
                 // Another owns these runs, or will; or the next looks find them owned and not live.
                 tracing::error!(%error, "commit refused; runs given up");
                 for submitted in submitted {
+                    self.tell_refused(&submitted);
                     self.forget(&submitted.run);
                 }
                 self.shared.nudge.notify_one();
@@ -193,9 +194,7 @@ impl Lane {
             Verdict::Unread => self.on_unread(submitted),
             Verdict::Lost => {
                 tracing::warn!(run = %submitted.run, "ownership lost; turn dropped");
-                if sabotage::makes(Sabotage::TellRefusedResults) {
-                    self.tell_end(&submitted.run, &submitted.draft);
-                }
+                self.tell_refused(&submitted);
                 self.forget(&submitted.run);
             }
             Verdict::Refused(reason) => self.on_refused(&submitted, reason),
@@ -256,6 +255,13 @@ impl Lane {
         }
         if !draft.subworkflows.is_empty() || !draft.enqueue.is_empty() {
             self.shared.hub.nudge();
+        }
+    }
+
+    /// Tells who waits what a wrong engine would.
+    fn tell_refused(&self, submitted: &Submitted) {
+        if sabotage::makes(Sabotage::TellRefusedResults) {
+            self.tell_end(&submitted.run, &submitted.draft);
         }
     }
 

@@ -10,6 +10,8 @@ pub(crate) enum Wrong {
     Engine(Sabotage),
     /// The store does.
     Store(Fault),
+    /// The store makes two mistakes, each of which is harmless without the other.
+    Stores(Fault, Fault),
     /// Timers go by the clock of the worker's machine.
     Clock,
     /// The store looks for unread arrivals first, and parks or ends the run later.
@@ -17,7 +19,7 @@ pub(crate) enum Wrong {
 }
 
 /// Names every wrong variant.
-pub(crate) const ALL: [(&str, Wrong); 27] = [
+pub(crate) const ALL: [(&str, Wrong); 30] = [
     (
         "acknowledges before the commit",
         Wrong::Engine(Sabotage::AcknowledgeBeforeCommit),
@@ -56,8 +58,8 @@ pub(crate) const ALL: [(&str, Wrong); 27] = [
         Wrong::Engine(Sabotage::ForgetLostAttempts),
     ),
     (
-        "has no fence on the owner",
-        Wrong::Store(Fault::IgnoresTheOwner),
+        "has no fence at all",
+        Wrong::Stores(Fault::IgnoresTheOwner, Fault::IgnoresTheEpoch),
     ),
     (
         "has no fence on the epoch",
@@ -67,7 +69,14 @@ pub(crate) const ALL: [(&str, Wrong); 27] = [
         "completes over unread arrivals",
         Wrong::Store(Fault::ParksOverUnread),
     ),
-    ("fills gaps in a history", Wrong::Store(Fault::FillsGaps)),
+    (
+        "drops arrivals it accepted",
+        Wrong::Store(Fault::DropsArrivals),
+    ),
+    (
+        "gives an attempt to two workers",
+        Wrong::Store(Fault::ClaimsTwice),
+    ),
     (
         "forgets which writes it applied",
         Wrong::Store(Fault::ForgetsWrites),
@@ -90,7 +99,18 @@ pub(crate) const ALL: [(&str, Wrong); 27] = [
     ),
     ("keeps the epoch", Wrong::Store(Fault::KeepsTheEpoch)),
     ("shares data between runs", Wrong::Store(Fault::SharesData)),
-    ("fires timers early", Wrong::Store(Fault::FiresEarly)),
+    (
+        "loses queued attempts",
+        Wrong::Store(Fault::LosesQueuedAttempts),
+    ),
+    (
+        "acknowledges without writing",
+        Wrong::Store(Fault::AcknowledgesWithoutWriting),
+    ),
+    (
+        "calls undone turns committed",
+        Wrong::Store(Fault::CommitsUnread),
+    ),
     ("forgets timers", Wrong::Store(Fault::ForgetsTimers)),
     (
         "drops messages to other runs",

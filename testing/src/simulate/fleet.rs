@@ -15,7 +15,7 @@ use longhaul_core::client::{Client, Handle};
 use longhaul_core::clock::{BackendClock, Timestamp};
 use longhaul_core::context::Signal;
 use longhaul_core::history::{Event, EventKind, Outcome, decode_record};
-use longhaul_core::id::{TurnNumber, WorkflowId};
+use longhaul_core::id::{DataKey, TurnNumber, WorkflowId};
 use longhaul_core::status::Status;
 use longhaul_core::worker::Worker;
 use serde_json::Value;
@@ -304,6 +304,9 @@ impl Fleet {
 fn flawed(store: Arc<dyn Backend>, flaw: Flaw) -> Arc<dyn Backend> {
     match flaw.0 {
         Some(super::broken::Wrong::Store(fault)) => longhaul_tests::broken::wrap(store, fault),
+        Some(super::broken::Wrong::Stores(one, other)) => {
+            longhaul_tests::broken::wrap(longhaul_tests::broken::wrap(store, one), other)
+        }
         _ => store,
     }
 }
@@ -373,6 +376,11 @@ async fn send(fleet: Arc<Fleet>, plan: RunPlan, run: String, name: usize, count:
         let Ok(handle) = client.handle::<Vec<Value>>(&run) else {
             return;
         };
+        // A signal that was answered with "no such run" may still arrive, so none is sent before there is one.
+        if handle.status().await.is_err() {
+            tokio::time::sleep(Duration::from_millis(170)).await;
+            continue;
+        }
         match handle.signal(Signal::<u64>::new(name), number).await {
             Ok(()) => {
                 number += 1;
@@ -495,6 +503,18 @@ impl Fleet {
         programs
     }
 
+    /// Reads all data of a run, key by key.
+    async fn data(&self, id: &WorkflowId) -> Vec<(String, Value)> {
+        let mut found = Vec::new();
+        for name in NAMES {
+            let value = self.store.data(id, &DataKey::from_stored(name)).await;
+            if let Ok(Some(value)) = value {
+                found.push((name.to_owned(), value.decode().unwrap_or_default()));
+            }
+        }
+        found
+    }
+
     async fn judge_run(&self, record: &RunRecord, program: &Program) {
         let id = &record.identity.workflow_id;
         let request = HistoryRequest {
@@ -504,11 +524,7 @@ impl Fleet {
             limit: PAGE_MAX,
         };
         let turns = self.store.history(request).await.unwrap_or_default();
-        let data = self.store.all_data(id).await.unwrap_or_default();
-        let data = data
-            .into_iter()
-            .map(|(key, value)| (key.to_string(), value.decode().unwrap_or_default()))
-            .collect();
+        let data = self.data(id).await;
         let acknowledged = self
             .acknowledged
             .lock()

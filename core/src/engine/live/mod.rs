@@ -123,16 +123,18 @@ impl Live {
         let commands =
             replay(&mut live.execution, &events).map_err(|stuck| Refusal::Blocked(stuck.0))?;
         live.execution.machine().go_live();
-        let at = live.ledger.at();
-        live.record_commands(at, commands);
-        if run.lost > 0 && !is_undone {
-            live.give_up_lost_attempts(now)?;
-            live.fire_timers_again(now, &events);
-        }
         if matches!(events.last(), Some(event) if event.kind == EventKind::RecoveryStarted) {
             live.push(now, EventKind::Recovered);
         }
-        live.restart_attempts();
+        let at = live.ledger.at();
+        live.record_commands(at, commands);
+        if live.draft.ended.is_none() {
+            if run.lost > 0 && !is_undone {
+                live.give_up_lost_attempts(now)?;
+                live.fire_timers_again(now, &events);
+            }
+            live.restart_attempts();
+        }
         for arrival in &acquired.inbox {
             if live.draft.ended.is_some() {
                 live.read_past_the_end(arrival);
