@@ -16,6 +16,10 @@ pub use longhaul_core::__private;
 #[cfg(feature = "macros")]
 pub use longhaul_macros::{task, workflow};
 
+/// Tests workflows: see [`testing::crash_everywhere`].
+#[cfg(feature = "testing")]
+pub use longhaul_testing as testing;
+
 /// Brings everything that most programs need.
 pub mod prelude {
     #[cfg(feature = "macros")]

@@ -11,8 +11,23 @@
     )
 )]
 
+#[cfg_attr(
+    all(not(feature = "simulator"), not(test)),
+    expect(dead_code, reason = "the simulator draws more")
+)]
 mod chance;
+mod crash;
+#[cfg_attr(
+    not(feature = "simulator"),
+    expect(dead_code, reason = "the simulator does more to a process")
+)]
 mod node;
 #[cfg(feature = "simulator")]
 pub mod simulate;
+#[cfg_attr(
+    not(feature = "simulator"),
+    expect(dead_code, reason = "the simulator looks at more of it")
+)]
 mod wire;
+
+pub use self::crash::{CrashEverywhere, CrashReport, crash_everywhere};

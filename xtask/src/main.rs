@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test | verify | fix | diagram`.
+//! The project's own commands: `cargo xtask test | verify | fix | simulate | diagram`.
 //!
 //! Invariants: `verify` changes no tracked file; `test` counts every backend or fails. What a command needs and the
 //! machine lacks, it installs itself, below `target/`.
@@ -7,6 +7,7 @@
 mod deny;
 mod diagram;
 mod process;
+mod simulate;
 mod test;
 mod tidy;
 mod verify;
@@ -30,6 +31,8 @@ enum Command {
     Verify,
     /// Mend what can be mended by a program
     Fix,
+    /// Simulate fleets with every fault, and judge them against the promises
+    Simulate(simulate::Arguments),
     /// Render the status diagram of docs/status.md
     Diagram,
 }
@@ -39,6 +42,7 @@ fn main() -> ExitCode {
         Command::Test => test::run(),
         Command::Verify => verify::run(),
         Command::Fix => verify::fix(),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Diagram => diagram::write(),
     };
     match done {

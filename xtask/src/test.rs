@@ -50,7 +50,17 @@ pub(crate) fn run() -> Result<()> {
     for target in other_targets(&root())? {
         rest.extend(["--test", target]);
     }
-    for arguments in [rest, vec!["test", "--workspace", "--doc", "--no-fail-fast"]] {
+    let simulator = vec![
+        "test",
+        "--package",
+        "longhaul-testing",
+        "--features",
+        "broken",
+        "--test",
+        "simulator",
+    ];
+    let docs = vec!["test", "--workspace", "--doc", "--no-fail-fast"];
+    for arguments in [rest, simulator, docs] {
         let (text, is_ok) = stream(&mut cargo(&arguments))?;
         total += counts(&text);
         all_ok &= is_ok;

@@ -6,7 +6,10 @@ use crate::process::{cargo, step};
 use crate::{deny, diagram, tidy};
 
 /// Lists the feature sets of the facade that must build alone.
-const FEATURES: [&str; 5] = ["", "macros", "memory", "sqlite", "full"];
+const FEATURES: [&str; 6] = ["", "macros", "memory", "sqlite", "testing", "full"];
+
+/// Lists the feature sets of the simulator, which no other build turns on.
+const SIMULATOR_FEATURES: [&str; 2] = ["simulator", "broken"];
 
 /// Checks everything and changes nothing.
 pub(crate) fn run() -> Result<()> {
@@ -29,6 +32,21 @@ pub(crate) fn run() -> Result<()> {
             "--package",
             "longhaul",
             "--no-default-features",
+            "--features",
+            features,
+            "--",
+            "-D",
+            "warnings",
+        ];
+        step(&name, &mut cargo(&arguments))?;
+    }
+    for features in SIMULATOR_FEATURES {
+        let name = format!("simulator with feature `{features}`");
+        let arguments = [
+            "clippy",
+            "--package",
+            "longhaul-testing",
+            "--all-targets",
             "--features",
             features,
             "--",

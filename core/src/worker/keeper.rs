@@ -18,9 +18,6 @@ use crate::worker::claims::Claims;
 use crate::worker::lane::LaneInput;
 use crate::worker::shared::{ACQUIRE_LANE, LANES, Shared};
 
-/// Is the shortest time between two beats of an idle worker; up to a fifth more is drawn by chance.
-const BEAT: Duration = Duration::from_millis(1_000);
-
 /// Is the shortest time between two looks that hints ask for.
 const HINTS_COALESCED: Duration = Duration::from_millis(10);
 
@@ -143,10 +140,10 @@ impl Keeper {
     }
 
     fn beat_interval(&self) -> Duration {
-        let lease = self.shared.options.lease;
+        let (lease, beat) = (self.shared.options.lease, self.shared.options.beat);
         let [byte, ..] = self.shared.environment.random_bytes();
-        let jitter = BEAT.mul_f64(f64::from(byte) / 255.0 / 5.0);
-        (BEAT + jitter).min(lease / 3)
+        let jitter = beat.mul_f64(f64::from(byte) / 255.0 / 5.0);
+        (beat + jitter).min(lease / 3)
     }
 
     async fn act_on(&mut self, beat: Beat) -> Result<(), BackendError> {

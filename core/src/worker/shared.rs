@@ -34,6 +34,7 @@ pub(crate) struct Options {
     pub(crate) live_max: usize,
     pub(crate) park_after: Duration,
     pub(crate) always_park: bool,
+    pub(crate) beat: Duration,
     pub(crate) drain_timeout: Duration,
     pub(crate) queues: Vec<(QueueName, usize)>,
     pub(crate) label: String,

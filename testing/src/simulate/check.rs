@@ -376,11 +376,8 @@ fn outcome(events: &[Event], ended: &Ended<'_>, say: Say<'_>) {
             }
             last_data(ended, say);
         }
-        Some(EventKind::RunFailed { error }) if ended.program.fails => {
-            if error.message() != "as the program says" {
-                say("result", format!("it failed otherwise: {error:#}"));
-            }
-        }
+        Some(EventKind::RunFailed { error })
+            if ended.program.fails && error.message() == "as the program says" => {}
         Some(EventKind::RunCancelled { .. }) if ended.record.identity.parent.is_some() => {}
         Some(other) => say("result", format!("it ended as {other:?}")),
         None => {}
@@ -406,7 +403,8 @@ fn last_data(ended: &Ended<'_>, say: Say<'_>) {
     }
     for (key, value) in last {
         let stored = ended.data.iter().find(|(name, _)| name == key);
-        if stored.is_none_or(|(_, stored)| *stored != Value::from(value.clone())) {
+        let shown = stored.and_then(|(_, stored)| stored.as_str());
+        if shown != Some(value.as_str()) {
             say(
                 "P9",
                 format!("data `{key}` is {stored:?}; it was set to `{value}`"),

@@ -233,7 +233,7 @@ impl Fleet {
 
     #[cfg(not(feature = "broken"))]
     fn path_of(&self, _number: usize) -> NodePath {
-        let Flaw = self.flaw;
+        let Flaw(()) = self.flaw;
         NodePath {
             sky: Arc::clone(&self.sky),
             wrong_clock: 0,

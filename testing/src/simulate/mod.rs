@@ -91,4 +91,4 @@ struct Flaw(Option<broken::Wrong>);
 /// Says what is wrong on purpose: nothing, in this build.
 #[derive(Debug, Clone, Copy, Default)]
 #[cfg(not(feature = "broken"))]
-struct Flaw;
+struct Flaw(());

@@ -31,9 +31,9 @@ pub(crate) enum Step {
     /// Runs several tasks at once.
     Each(Vec<Act>),
     /// Runs branches at once.
-    Parallel(Vec<Vec<Step>>),
+    Parallel(Vec<Vec<Self>>),
     /// Runs two branches and drops the one that is not first.
-    Race(Vec<Step>, Vec<Step>),
+    Race(Vec<Self>, Vec<Self>),
     /// Sleeps so many milliseconds.
     Sleep(u64),
     /// Waits for a signal, for at most so many milliseconds.
@@ -143,7 +143,7 @@ impl<'a> Author<'a> {
             61..=68 => Step::Sleep(self.nap()),
             69..=80 => {
                 let limit = self.chance.happens(400);
-                Step::Receive(name, limit.then(|| self.chance.within(1..=4_000)))
+                Step::Receive(name, limit.then(|| self.limit()))
             }
             81..=86 if depth > 0 && has_names => {
                 self.children += 1;
@@ -154,6 +154,14 @@ impl<'a> Author<'a> {
             92..=95 => Step::Get(name),
             96..=97 => Step::Record,
             _ => Step::Draw,
+        }
+    }
+
+    /// Draws a time limit; often a round one, which signals come at too.
+    fn limit(&mut self) -> u64 {
+        match self.chance.happens(500) {
+            true => 500 * self.chance.within(1..=8),
+            false => self.chance.within(1..=4_000),
         }
     }
 

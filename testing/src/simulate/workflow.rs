@@ -165,7 +165,8 @@ async fn execute(ctx: &Context, step: Step) -> Result<Value> {
         Step::Sleep(time) => {
             let before = ctx.now();
             ctx.sleep(Duration::from_millis(time)).await?;
-            Ok(json!({ "slept": ctx.now().since(before).as_micros() as u64 }))
+            let slept = u64::try_from(ctx.now().since(before).as_micros());
+            Ok(json!({ "slept": slept.unwrap_or(u64::MAX) }))
         }
         Step::Receive(name, limit) => receive(ctx, name, limit).await,
         Step::Child(id, program) => {
