@@ -765,6 +765,30 @@ fn replay_that_a_worker_survives_wipes_the_slate_clean() {
 }
 
 #[test]
+fn queued_task_that_is_dropped_in_the_turn_that_schedules_it_is_not_put_in() {
+    let mut script = Script::new(|ctx| async move {
+        crate::select! {
+            _ = ctx.run(a().queue("mail")) => {}
+            () = std::future::ready(()) => {}
+        }
+        ctx.run(b()).await
+    });
+    let draft = script.live().hand_out_draft();
+    assert_eq!(draft.enqueue, []);
+    assert_eq!(draft.withdraw.len(), 1);
+}
+
+#[test]
+fn queued_task_of_a_run_that_ends_in_the_turn_that_schedules_it_is_not_put_in() {
+    let mut script = Script::new(|ctx| async move {
+        let mut task = std::pin::pin!(ctx.run(a().queue("mail")));
+        let _ = futures::poll!(&mut task);
+        Ok(1)
+    });
+    assert_eq!(script.live().hand_out_draft().enqueue, []);
+}
+
+#[test]
 fn suspect_that_ends_in_its_replay_has_recovered_before_its_end() {
     let mut script = Script::new(|_| async { Ok(1) });
     script.record.lost = 2;

@@ -314,7 +314,11 @@ fn executed<'a>(
 
 /// Returns the task that may have been started before its record was written.
 fn first_task(events: &[Event]) -> Option<&OperationKey> {
-    match events.get(1).map(|event| &event.kind) {
+    let mut told = events
+        .iter()
+        .skip(1)
+        .filter(|event| !event.kind.is_silent());
+    match told.next().map(|event| &event.kind) {
         Some(EventKind::TaskScheduled { operation, .. }) => Some(operation),
         _ => None,
     }

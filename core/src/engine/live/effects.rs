@@ -62,7 +62,7 @@ impl Live {
     pub(super) fn drop_operation(&mut self, operation: &OperationKey) {
         match self.ledger.get(operation) {
             Some(Open::Task(task)) if task.placement == Placement::Queued => {
-                self.draft.withdraw.push(operation.clone());
+                self.withdraw(operation.clone());
             }
             Some(Open::Subworkflow(child, policy)) => {
                 let (child, policy) = (child.clone(), *policy);
@@ -76,6 +76,14 @@ impl Live {
         }
     }
 
+    /// Takes a queued attempt back, also one that this very turn would put in: backends withdraw first.
+    fn withdraw(&mut self, operation: OperationKey) {
+        self.draft
+            .enqueue
+            .retain(|attempt| attempt.operation != operation);
+        self.draft.withdraw.push(operation);
+    }
+
     pub(super) fn withdraw_all(&mut self) {
         let queued: Vec<_> = self
             .ledger
@@ -85,7 +93,9 @@ impl Live {
             )
             .map(|(operation, _)| operation.clone())
             .collect();
-        self.draft.withdraw.extend(queued);
+        for operation in queued {
+            self.withdraw(operation);
+        }
         self.draft.start.clear();
         self.draft.stop.extend(std::mem::take(&mut self.handed_out));
     }
