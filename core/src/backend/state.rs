@@ -115,7 +115,7 @@ pub trait State: Send + Sync {
     /// - After `Park` the run is `Waiting`, after `Release` `Waiting` and due now, after `Block` `Blocked` and due now
     ///   for other builds, after `End` finished and never due; in each case unowned, unsealed, with `lost` 0.
     /// - A seal outlasts later drains, with or without a seal of their own.
-    /// - Attempts are withdrawn before others are put in. Core never does both to an operation in one turn.
+    /// - Attempts are withdrawn before those of the turn are put in.
     /// - Workflow data and messages in the outbox outlive the end; queued attempts do not.
     ///
     /// # Errors
