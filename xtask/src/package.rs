@@ -90,11 +90,13 @@ fn published() -> Result<Vec<Published>> {
     let output = cargo(&arguments).output().context("cargo metadata")?;
     ensure!(output.status.success(), "cargo metadata failed");
     let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata["packages"].as_array();
+    let packages = metadata.get("packages").and_then(Value::as_array);
     let mut published = Vec::new();
     for package in packages.into_iter().flatten() {
-        let text = |field: &str| package[field].as_str().unwrap_or_default().to_owned();
-        if package["publish"].as_array().is_some_and(Vec::is_empty) {
+        let field = |name: &str| package.get(name);
+        let text = |name: &str| field(name).and_then(Value::as_str).unwrap_or_default();
+        let publish = field("publish").and_then(Value::as_array);
+        if publish.is_some_and(Vec::is_empty) {
             continue;
         }
         let missing = missing_fields(package);
@@ -105,8 +107,8 @@ fn published() -> Result<Vec<Published>> {
             missing.join(", ")
         );
         published.push(Published {
-            name: text("name"),
-            version: text("version"),
+            name: text("name").to_owned(),
+            version: text("version").to_owned(),
         });
     }
     ensure!(!published.is_empty(), "no crate is published");
@@ -117,19 +119,13 @@ fn published() -> Result<Vec<Published>> {
 fn missing_fields(package: &Value) -> Vec<&'static str> {
     const TEXTS: [&str; 4] = ["description", "license", "repository", "readme"];
     const LISTS: [&str; 2] = ["keywords", "categories"];
-    let is_text = |field: &&str| {
-        package[*field]
-            .as_str()
-            .is_some_and(|text| !text.is_empty())
-    };
-    let is_list = |field: &&str| {
-        package[*field]
-            .as_array()
-            .is_some_and(|list| !list.is_empty())
-    };
-    let texts = TEXTS.into_iter().filter(|field| !is_text(field));
+    let text = |name: &str| package.get(name).and_then(Value::as_str);
+    let list = |name: &str| package.get(name).and_then(Value::as_array);
+    let texts = TEXTS.into_iter();
+    let lists = LISTS.into_iter();
     texts
-        .chain(LISTS.into_iter().filter(|field| !is_list(field)))
+        .filter(|name| text(name).is_none_or(str::is_empty))
+        .chain(lists.filter(|name| list(name).is_none_or(Vec::is_empty)))
         .collect()
 }
 
