@@ -18,7 +18,7 @@ use crate::test::{Count, counts};
 use crate::unpack;
 
 /// Is the backend that is tested over the packed crates, and its folder.
-const TOY: &str = "toy-backend";
+pub(crate) const TOY: &str = "toy-backend";
 
 /// Is the name of a crate that depends on all others, to see that they compile.
 const EVERYTHING: &str = "everything";
@@ -162,6 +162,8 @@ fn test_toy(published: &[Published]) -> Result<Count> {
     unpack::write(&folder.join("Cargo.toml"), &manifest)?;
     unpack::write(&folder.join("tests/listed.rs"), LISTED.as_bytes())?;
     prepare(&folder, published)?;
+    let mut lint = offline(&folder, &["clippy", "--all-targets"]);
+    step("toy lints", lint.args(["--", "-D", "warnings"]))?;
     let cases = ["test", "--test", "conformance"];
     let (text, is_ok) = stream(&mut offline(&folder, &cases))?;
     let count = counts(&text);
