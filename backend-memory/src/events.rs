@@ -3,13 +3,16 @@
 //! Invariants: arrivals of a run are numbered by the counter on its row. What the backend or another run sends is not
 //! turned away by a seal or a full inbox, as nobody would send it again.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use async_trait::async_trait;
 use longhaul_core::backend::{
     Arrival, ArrivalBody, ArriveRequest, Arrived, Events, Hint, HintStream, Result,
 };
 use longhaul_core::clock::Timestamp;
 use longhaul_core::id::{ArrivalNumber, WorkerId, WorkflowId, WriteId};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::MemoryBackend;
 use crate::store::{RunRow, Store};
@@ -53,19 +56,44 @@ impl Events for MemoryBackend {
     }
 
     fn hints(&self) -> Box<dyn HintStream> {
-        Box::new(MemoryHints(self.shared.changes.subscribe()))
+        Box::new(MemoryHints {
+            seen: self.shared.changes.count.load(Ordering::SeqCst),
+            changes: Arc::clone(&self.shared.changes),
+        })
     }
 }
 
-struct MemoryHints(watch::Receiver<u64>);
+/// Counts what others may care about, and wakes those who wait for it in the order in which they began to.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    count: AtomicU64,
+    news: Notify,
+}
+
+impl Changes {
+    pub(crate) fn tell(&self) {
+        self.count.fetch_add(1, Ordering::SeqCst);
+        self.news.notify_waiters();
+    }
+}
+
+struct MemoryHints {
+    changes: Arc<Changes>,
+    seen: u64,
+}
 
 #[async_trait]
 impl HintStream for MemoryHints {
     async fn next(&mut self) -> Hint {
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
+        loop {
+            let news = self.changes.news.notified();
+            let count = self.changes.count.load(Ordering::SeqCst);
+            if count != self.seen {
+                self.seen = count;
+                return Hint::Changed;
+            }
+            news.await;
         }
-        Hint::Changed
     }
 }
 

@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use longhaul_core::backend::{Backend, PARTITIONS_DEFAULT, StoreInfo};
 use longhaul_core::clock::{BackendClock, Timestamp, random_bytes_of_the_system};
-use tokio::sync::watch;
 
+use crate::events::Changes;
 use crate::store::Store;
 
 mod commit;
@@ -54,7 +54,7 @@ struct Shared {
     info: StoreInfo,
     clock: BackendClock,
     store: Mutex<Store>,
-    changes: watch::Sender<u64>,
+    changes: Arc<Changes>,
 }
 
 impl Shared {
@@ -71,7 +71,7 @@ impl Shared {
             },
             clock: config.into_clock(),
             store: Mutex::default(),
-            changes: watch::Sender::new(0),
+            changes: Arc::default(),
         }
     }
 }
@@ -105,8 +105,7 @@ impl MemoryBackend {
         let has_news = std::mem::take(&mut store.has_news);
         drop(store);
         if has_news {
-            let count = |count: &mut u64| *count = count.wrapping_add(1);
-            self.shared.changes.send_modify(count);
+            self.shared.changes.tell();
         }
         done
     }

@@ -128,6 +128,18 @@ impl Queues {
         Some(row.attempt.clone())
     }
 
+    /// Counts the attempts that a worker has claimed.
+    pub(crate) fn count_claimed(&self, worker: WorkerId) -> usize {
+        self.claimed.get(&worker).map_or(0, BTreeSet::len)
+    }
+
+    /// Lists the attempts that a worker has claimed, in the order they were put in.
+    pub(crate) fn claimed(&self, worker: WorkerId) -> Vec<QueuedAttempt> {
+        let numbers = self.claimed.get(&worker).into_iter().flatten();
+        let rows = numbers.filter_map(|number| self.rows.get(number));
+        rows.map(|row| row.attempt.clone()).collect()
+    }
+
     /// Takes an attempt that the worker has claimed off its queue; tells whether it was there.
     pub(crate) fn finish(&mut self, run: RunNumber, key: &AttemptKey, worker: WorkerId) -> bool {
         let of_run = self.of_run.get(&run);

@@ -119,6 +119,7 @@ fn beat(store: &Store, worker: WorkerId, serves: &Serves, now: Timestamp) -> Res
         dead: workers::dead(store, now),
         outbox: !store.outbox.is_empty(),
         owned: store.owned(worker).map_or(0, |owned| owned.all.len()),
+        claimed: store.queues.count_claimed(worker),
     })
 }
 

@@ -6,6 +6,7 @@ use longhaul_core::backend::{
     Result, Serves, Tasks,
 };
 use longhaul_core::clock::Timestamp;
+use longhaul_core::id::WorkerId;
 
 use crate::events::{self, Door};
 use crate::store::Store;
@@ -18,6 +19,10 @@ impl Tasks for MemoryBackend {
             workers::require(store, request.worker, now)?;
             Ok(claim(store, &request, now))
         })
+    }
+
+    async fn claimed(&self, worker: WorkerId) -> Result<Vec<QueuedAttempt>> {
+        Ok(self.apply(|store, _| store.queues.claimed(worker)))
     }
 
     async fn report(&self, reports: Vec<AttemptReport>) -> Result<Vec<Reported>> {

@@ -187,6 +187,9 @@ fn beat(
         owned: connection
             .prepare_cached(OWNED_COUNT)?
             .query_row([worker.0.as_bytes()], |found| found.get(0))?,
+        claimed: connection
+            .prepare_cached(tasks::CLAIMED_COUNT)?
+            .query_row([worker.0.as_bytes()], |found| found.get(0))?,
     })
 }
 

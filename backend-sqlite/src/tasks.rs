@@ -39,12 +39,30 @@ pub(crate) const NEXT: &str = "
     where claimed_by is null and ready = 0 and queue = ?1 and task = ?2 and ready_at > ?3
     order by ready_at limit 1";
 
+pub(crate) const CLAIMED_COUNT: &str = "
+    select count(*) from attempt indexed by attempt_claimed
+    where claimed_by is not null and claimed_by = ?1";
+
+pub(crate) const CLAIMED: &str = "
+    select run.id, attempt.segment, operation, attempt, queue, task, priority, due, content
+    from attempt indexed by attempt_claimed join run on run.number = attempt.run
+    where claimed_by is not null and claimed_by = ?1 order by attempt.number";
+
 #[async_trait]
 impl Tasks for SqliteBackend {
     async fn claim(&self, request: ClaimRequest) -> Answered<Vec<QueuedAttempt>> {
         let clock = self.shared.clock.clone();
         self.write(move |connection| claim(connection, &request, clock.now()))
             .await
+    }
+
+    async fn claimed(&self, worker: WorkerId) -> Answered<Vec<QueuedAttempt>> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(CLAIMED)?;
+            let claimed = statement.query_map([worker.0.as_bytes()], queued_attempt)?;
+            Ok(claimed.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
     }
 
     async fn report(&self, reports: Vec<AttemptReport>) -> Answered<Vec<Reported>> {

@@ -30,6 +30,11 @@ pub mod options;
 pub mod payload;
 pub mod registry;
 pub mod retry;
+#[cfg(feature = "sabotage")]
+#[doc(hidden)]
+pub mod sabotage;
+#[cfg(not(feature = "sabotage"))]
+mod sabotage;
 pub mod status;
 pub mod worker;
 

@@ -141,6 +141,10 @@ impl Tasks for Unreliable {
     async fn claim(&self, request: ClaimRequest) -> Answered<Vec<QueuedAttempt>> {
         self.inner.claim(request).await
     }
+    async fn claimed(&self, worker: WorkerId) -> Answered<Vec<QueuedAttempt>> {
+        self.inner.claimed(worker).await
+    }
+
     async fn report(&self, reports: Vec<AttemptReport>) -> Answered<Vec<Reported>> {
         self.ask(self.inner.report(reports)).await
     }

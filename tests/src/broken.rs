@@ -280,6 +280,13 @@ faults! {
         "ownership::beat_counts_what_the_worker_owns",
         "cancellation::dropped_acquire_loses_no_run",
         "cancellation::dropped_start_is_whole_or_not_there";
+    /// Tells workers that they have claimed nothing.
+    ForgetsWhatWorkersClaimed:
+        "tasks::beat_counts_what_the_worker_has_claimed",
+        "tasks::claimed_attempts_are_listed_until_they_are_reported";
+    /// Tells workers of all claims.
+    ListsForeignClaims:
+        "tasks::claimed_attempts_are_listed_until_they_are_reported";
     /// Takes commits through the first lane of a worker alone.
     KnowsOneLane:
         "commit::every_lane_of_the_owner_may_commit";
@@ -522,6 +529,12 @@ impl<F: Fixture> Fixture for BrokenFixture<F> {
         }
         self.backend()
     }
+}
+
+/// Puts a wrong backend before a right one.
+#[must_use]
+pub fn wrap(inner: Arc<dyn Backend>, fault: Fault) -> Arc<dyn Backend> {
+    Arc::new(backend::Broken::new(inner, fault))
 }
 
 /// Tells whether a case fails on stores of `F` that have a fault.

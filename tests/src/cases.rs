@@ -146,6 +146,8 @@ list! { ($)
         no_more_are_claimed_than_each_queue_has_slots,
         only_tasks_that_the_worker_runs_are_claimed,
         racing_claims_get_each_attempt_once,
+        beat_counts_what_the_worker_has_claimed,
+        claimed_attempts_are_listed_until_they_are_reported,
         reported_outcome_reaches_the_run_and_leaves_the_queue,
         reported_outcome_makes_a_parked_run_due,
         same_report_again_is_accepted_and_changes_nothing,

@@ -189,6 +189,42 @@ pub async fn racing_claims_get_each_attempt_once(world: World) {
     assert_eq!(different.len(), 20);
 }
 
+pub async fn beat_counts_what_the_worker_has_claimed(world: World) {
+    let mut run = world.start_owned("a").await;
+    let turn = run.turn().enqueue(run.attempt("charge"));
+    world
+        .done(turn.enqueue(run.attempt("ship")), &mut run)
+        .await;
+    assert_eq!(world.beat(world.me).await.claimed, 0);
+    let claimed = world.claim_one(world.me).await;
+    assert_eq!(world.beat(world.me).await.claimed, 1);
+    let other = world.worker().await;
+    world.claim_one(other).await;
+    assert_eq!(world.beat(world.me).await.claimed, 1);
+    world.report(&report_of(world.me, &claimed)).await;
+    assert_eq!(world.beat(world.me).await.claimed, 0);
+}
+
+pub async fn claimed_attempts_are_listed_until_they_are_reported(world: World) {
+    let mut run = world.start_owned("a").await;
+    let mut turn = run.turn();
+    for task in ["charge", "ship", "mail"] {
+        turn = turn.enqueue(run.attempt(task));
+    }
+    world.done(turn, &mut run).await;
+    let mine = world.claim(world.me, 2).await;
+    let other = world.worker().await;
+    let others = world.claim(other, 2).await;
+    assert_eq!((mine.len(), others.len()), (2, 1));
+    let backend = world.backend();
+    assert_eq!(backend.claimed(world.me).await.unwrap(), mine);
+    assert_eq!(backend.claimed(other).await.unwrap(), others);
+    world.report(&report_of(world.me, &mine[0])).await;
+    assert_eq!(backend.claimed(world.me).await.unwrap(), mine[1..]);
+    let unknown = WorkerId(new_write_id().0);
+    assert_eq!(backend.claimed(unknown).await.unwrap(), []);
+}
+
 pub async fn reported_outcome_reaches_the_run_and_leaves_the_queue(world: World) {
     let run = one_queued(&world).await;
     let other = world.worker().await;

@@ -127,6 +127,7 @@ impl Store {
             dead: self.expired(now),
             outbox: !self.outbox.is_empty(),
             owned: mine().count(),
+            claimed: self.claimed_by(request.worker).count(),
         })
     }
 

@@ -11,6 +11,7 @@ use longhaul_core::backend::{
     Result, Serves, Tasks,
 };
 use longhaul_core::clock::Timestamp;
+use longhaul_core::id::WorkerId;
 
 use crate::ToyBackend;
 use crate::store::{Queued, Store};
@@ -19,6 +20,10 @@ use crate::store::{Queued, Store};
 impl Tasks for ToyBackend {
     async fn claim(&self, request: ClaimRequest) -> Result<Vec<QueuedAttempt>> {
         self.write(|store, now| store.claim(&request, now))
+    }
+
+    async fn claimed(&self, worker: WorkerId) -> Result<Vec<QueuedAttempt>> {
+        Ok(self.read(|store, _| store.claimed_by(worker).cloned().collect()))
     }
 
     async fn report(&self, reports: Vec<AttemptReport>) -> Result<Vec<Reported>> {
@@ -49,6 +54,13 @@ impl Store {
             }
         }
         Ok(claimed)
+    }
+
+    /// Lists what a worker has claimed in the order it was put in.
+    pub(crate) fn claimed_by(&self, worker: WorkerId) -> impl Iterator<Item = &QueuedAttempt> {
+        let queued = self.queued.iter();
+        let claimed = queued.filter(move |queued| queued.claimed_by == Some(worker));
+        claimed.map(|queued| &queued.attempt)
     }
 
     fn report(&mut self, report: AttemptReport, now: Timestamp) -> Reported {

@@ -95,6 +95,8 @@ pub struct Beat {
     pub outbox: bool,
     /// How many runs the worker owns.
     pub owned: usize,
+    /// How many attempts the worker has claimed and not reported.
+    pub claimed: usize,
 }
 
 /// Counts runs that nobody owns and some worker could take.

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::{AttemptReport, ClaimRequest, QueuedAttempt, Reported, Result};
+use crate::id::WorkerId;
 
 /// Hands queued attempts to workers. They are put in by [`State::commit`](super::State::commit), and taken back from
 /// the dead by [`State::take_over`](super::State::take_over): a claim belongs to its worker's lease.
@@ -21,6 +22,13 @@ pub trait Tasks: Send + Sync {
     /// # Errors
     /// `WorkerDead` when the worker is not registered.
     async fn claim(&self, request: ClaimRequest) -> Result<Vec<QueuedAttempt>>;
+
+    /// Lists the attempts that the worker has claimed, in the order they were put in: for a worker that was not told
+    /// what it claimed, as an answer was lost.
+    ///
+    /// # Errors
+    /// Only when the backend cannot be reached.
+    async fn claimed(&self, worker: WorkerId) -> Result<Vec<QueuedAttempt>>;
 
     /// Takes claimed attempts off their queues and puts their outcomes into inboxes, each both or neither; answers in
     /// order.

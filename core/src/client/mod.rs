@@ -34,6 +34,8 @@ use crate::id::{WorkflowId, WorkflowType};
 use crate::identity::{RunKind, WorkflowIdentity};
 use crate::options::{Limits, TaskOptions};
 use crate::payload::{Binding, Codec, CodecChain, Payload};
+use crate::registry::Registration;
+use crate::worker::program::check_replay;
 
 /// Is the longest pause before an unclear answer is asked again.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -237,6 +239,14 @@ impl Client {
                 answer => return answer.map_err(Into::into),
             }
         }
+    }
+
+    /// Checks that code goes on with a history as it is: replays all of it against `registration` and writes nothing.
+    ///
+    /// # Errors
+    /// `Nondeterminism` with the first difference when code and history part; `Corrupt` when it is no history.
+    pub fn check_replay(&self, registration: Registration, history: &[Event]) -> Result<()> {
+        check_replay(&self.inner.settings, registration, history)
     }
 
     /// Returns the store, for tools that need more than a client gives.

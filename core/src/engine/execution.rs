@@ -18,6 +18,7 @@ use crate::engine::machine::Machine;
 use crate::error::{Error, ErrorKind};
 use crate::history::{Event, EventKind, Outcome};
 use crate::payload::Payload;
+use crate::sabotage::{self, Sabotage};
 
 /// Is the largest number of polls for one event; code that needs more wakes itself for ever.
 const POLLS_MAX: u32 = 100_000;
@@ -80,6 +81,11 @@ impl Execution {
         }
     }
 
+    /// Tells whether the code has returned.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.future.is_none()
+    }
+
     pub(crate) fn machine(&self) -> &Arc<Machine> {
         &self.machine
     }
@@ -98,6 +104,9 @@ impl Execution {
         let ended = self.poll_until_quiet()?;
         drop(inside);
         let mut commands = self.machine.take_commands();
+        if sabotage::makes(Sabotage::ReorderCommands) {
+            reorder(&mut commands);
+        }
         if let Some(outcome) = ended {
             commands.push(self.last_command(outcome));
         }
@@ -172,6 +181,17 @@ impl Execution {
             }
             Err(error) => Command::Fail { error },
         }
+    }
+}
+
+/// Gives commands the order of a map that is another one each time.
+fn reorder(commands: &mut [Command]) {
+    thread_local! {
+        static TIMES: Cell<usize> = const { Cell::new(0) };
+    }
+    TIMES.set(TIMES.get() + 1);
+    if !commands.is_empty() {
+        commands.rotate_left(TIMES.get() % commands.len());
     }
 }
 

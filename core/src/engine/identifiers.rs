@@ -57,6 +57,7 @@ pub(crate) fn write_id(
 ) -> WriteId {
     let mut hasher = SipHasher24::new_with_key(key);
     hasher.write(purpose);
+    hasher.write_u8(u8::MAX);
     hasher.write(run.as_str().as_bytes());
     hasher.write_u32(segment.0);
     hasher.write_u64(epoch.0);

@@ -23,14 +23,24 @@ pub(crate) fn replay(execution: &mut Execution, events: &[Event]) -> Result<Vec<
             .iter()
             .position(|(_, event)| !event.kind.is_command())
             .unwrap_or(after.len());
-        let (recorded, next) = after.split_at(asked);
-        let recorded: Vec<_> = recorded.iter().map(|(_, event)| *event).collect();
+        let (recorded, mut next) = after.split_at(asked);
+        let mut recorded: Vec<_> = recorded.iter().map(|(_, event)| *event).collect();
         foresee(execution, &recorded);
         let commands = execution.deliver(event)?;
+        if execution.has_ended() {
+            recorded.extend(behind_the_end(next));
+            next = &[];
+        }
         new = compare(*number, event, &recorded, commands, next.is_empty())?;
         rest = next;
     }
     Ok(new)
+}
+
+/// Returns the commands among the rest of a history whose code has ended: what arrived meanwhile stands between them.
+fn behind_the_end<'a>(rest: &[(usize, &'a Event)]) -> impl Iterator<Item = &'a Event> {
+    let events = rest.iter().map(|(_, event)| *event);
+    events.filter(|event| event.kind.is_command())
 }
 
 fn foresee(execution: &Execution, recorded: &[&Event]) {

@@ -191,6 +191,26 @@ impl Script {
         }
     }
 
+    /// Takes the run up with signals in its inbox, and expects it to have read them all.
+    fn take_up_with<const N: usize>(&mut self, words: [&str; N]) {
+        let mut acquired = self.acquired();
+        for (word, number) in words.into_iter().zip(1..) {
+            acquired.inbox.push(Arrival {
+                number: ArrivalNumber(number),
+                accepted_at: self.clock,
+                body: ArrivalBody {
+                    kind: ArrivalKind::Signal,
+                    name: "word".to_owned(),
+                    content: Payload::encode(word).unwrap().as_bytes().to_vec(),
+                },
+            });
+        }
+        let program = Arc::clone(&self.program);
+        let live = Live::take_up(&acquired, &how(&program), self.clock, None).unwrap();
+        assert_eq!(live.read(), ArrivalNumber(N as u64));
+        self.live = Some(live);
+    }
+
     fn approach(&self) -> Approach {
         approach(&self.acquired(), self.clock)
     }
@@ -226,6 +246,7 @@ fn how(program: &Program) -> TakeUp<'_> {
         }),
         program,
         foreign: Arc::new(|| panic!("woken by something foreign")),
+        first_write: 0,
     }
 }
 
@@ -737,10 +758,44 @@ fn replay_that_a_worker_survives_wipes_the_slate_clean() {
         script.turns.push(turn);
     }
     script.replay().unwrap();
-    assert_eq!(script.commit(), "lost task:a#1 1; recovered");
+    assert_eq!(script.commit(), "recovered; lost task:a#1 1");
     script.record.lost = 1;
     assert_eq!(script.approach(), Approach::Direct);
     script.replay().unwrap();
+}
+
+#[test]
+fn suspect_that_ends_in_its_replay_has_recovered_before_its_end() {
+    let mut script = Script::new(|_| async { Ok(1) });
+    script.record.lost = 2;
+    let Approach::Recorded(turn) = script.approach() else {
+        panic!("not a suspect");
+    };
+    script.turns.push(turn);
+    script.replay().unwrap();
+    assert_eq!(script.commit(), "recovered; result 1");
+}
+
+#[test]
+fn signal_to_code_that_waits_for_nothing_is_kept_before_its_end() {
+    let mut script = Script::new(|_| async { Ok(1) });
+    script.take_up_with(["late"]);
+    assert_eq!(script.commit(), "signal \"late\"; result 1");
+    script.replay().unwrap();
+    assert!(script.live().draft().is_empty());
+}
+
+#[test]
+fn signals_behind_the_one_that_ends_the_run_are_kept_before_its_end() {
+    let mut script = Script::new(|ctx| async move { ctx.receive(WORD).await });
+    script.commit();
+    script.take_up_with(["last", "too late", "later still"]);
+    assert_eq!(
+        script.commit(),
+        "signal \"last\"; signal taken by `receive:word#1`; signal \"too late\"; signal \"later still\"; result \"last\""
+    );
+    script.replay().unwrap();
+    assert!(script.live().draft().is_empty());
 }
 
 #[test]

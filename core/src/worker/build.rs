@@ -44,6 +44,7 @@ impl WorkerBuilder {
                 lease: Duration::from_secs(5),
                 live_max: 4_096,
                 park_after: Duration::from_secs(2),
+                always_park: false,
                 drain_timeout: Duration::from_secs(30),
                 queues: Vec::new(),
                 label: format!("process {}", std::process::id()),
@@ -105,6 +106,13 @@ impl WorkerBuilder {
     /// 10 s away is parked at once.
     pub fn park_after(mut self, idle: Duration) -> Self {
         self.options.park_after = idle;
+        self
+    }
+
+    /// Drops a run's future after each of its turns and replays it for the next, for tests: code that would not survive
+    /// a restart at some await shows it at once. Attempts that run go on.
+    pub fn always_park(mut self) -> Self {
+        self.options.always_park = true;
         self
     }
 

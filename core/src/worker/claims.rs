@@ -2,7 +2,8 @@
 //!
 //! Invariants: a claim belongs to the worker's lease; its outcome goes to the inbox of its run, whoever owns that.
 
-use std::collections::HashMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,21 +12,26 @@ use crate::clock::Abort;
 use crate::context::{CancelFlag, TaskData};
 use crate::engine::messages::{self, AttemptContent, OutcomeContent};
 use crate::error::Error;
-use crate::history::Outcome;
-use crate::id::{QueueName, TaskName, WorkerId, WriteId};
+use crate::history::{OperationKey, Outcome};
+use crate::id::{QueueName, Segment, TaskName, WorkerId, WorkflowId, WriteId};
 use crate::worker::attempt::{AttemptRequest, run_attempt, slot};
+use crate::worker::keeper::LOOKS_UNTIL_MISSING;
 use crate::worker::shared::Shared;
+
+/// Names a claimed attempt.
+type Name = (WorkflowId, Segment, OperationKey, u32);
 
 /// Is a claimed attempt: its queue, and its task once that was spawned.
 type Claimed = (QueueName, Option<Box<dyn Abort>>);
 
-type Running = Arc<Mutex<HashMap<u64, Claimed>>>;
+type Running = Arc<Mutex<BTreeMap<Name, Claimed>>>;
 
 /// Holds the claimed attempts that run here.
 pub(crate) struct Claims {
     shared: Arc<Shared>,
     running: Running,
-    next: u64,
+    /// How many looks in a row found more claimed attempts than run here.
+    missing: u32,
 }
 
 impl Claims {
@@ -33,7 +39,7 @@ impl Claims {
         Self {
             shared,
             running: Running::default(),
-            next: 0,
+            missing: 0,
         }
     }
 
@@ -55,6 +61,26 @@ impl Claims {
             .await?;
         for attempt in claimed {
             self.start(worker, attempt);
+        }
+        Ok(())
+    }
+
+    /// Runs attempts that were claimed and do not run here, as the answer to their claim was lost.
+    pub(crate) async fn find_missing(&mut self, claimed: usize) -> Result<(), BackendError> {
+        let is_missing = claimed > lock(&self.running).len();
+        self.missing = if is_missing { self.missing + 1 } else { 0 };
+        if self.missing < LOOKS_UNTIL_MISSING {
+            return Ok(());
+        }
+        self.missing = 0;
+        let worker = self.shared.worker();
+        // What ran when the question was asked may have been reported since the store answered.
+        let known: BTreeSet<_> = lock(&self.running).keys().cloned().collect();
+        for attempt in self.shared.backend.claimed(worker).await? {
+            if !known.contains(&name_of(&attempt)) {
+                tracing::warn!(run = %attempt.run, "claimed and not running; started");
+                self.start(worker, attempt);
+            }
         }
         Ok(())
     }
@@ -82,22 +108,24 @@ impl Claims {
             .collect()
     }
 
-    fn start(&mut self, worker: WorkerId, attempt: QueuedAttempt) {
-        let number = self.next;
-        self.next += 1;
-        let shared = Arc::clone(&self.shared);
-        let running = Arc::clone(&self.running);
+    fn start(&self, worker: WorkerId, attempt: QueuedAttempt) {
+        let name = name_of(&attempt);
         let entry = (attempt.queue.clone(), None);
-        lock(&self.running).insert(number, entry);
+        match lock(&self.running).entry(name.clone()) {
+            Entry::Occupied(_) => return,
+            Entry::Vacant(vacant) => vacant.insert(entry),
+        };
+        let (shared, running) = (Arc::clone(&self.shared), Arc::clone(&self.running));
+        let done = name.clone();
         let task = self.shared.spawn("queued attempt", async move {
             let content = execute(&shared, &attempt).await;
             if let Some(content) = content {
                 report(&shared, worker, attempt, content).await;
             }
-            lock(&running).remove(&number);
+            lock(&running).remove(&done);
             shared.nudge.notify_one();
         });
-        if let Some((_, slot)) = lock(&self.running).get_mut(&number) {
+        if let Some((_, slot)) = lock(&self.running).get_mut(&name) {
             *slot = Some(task);
         }
     }
@@ -109,7 +137,16 @@ impl Drop for Claims {
     }
 }
 
-fn lock(running: &Running) -> MutexGuard<'_, HashMap<u64, Claimed>> {
+fn name_of(attempt: &QueuedAttempt) -> Name {
+    (
+        attempt.run.clone(),
+        attempt.segment,
+        attempt.operation.clone(),
+        attempt.attempt,
+    )
+}
+
+fn lock(running: &Running) -> MutexGuard<'_, BTreeMap<Name, Claimed>> {
     running.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::{
-    AcquiredRun, Lane as LaneId, Result as BackendResult, RunUpdate, TurnCommit, Verdict,
+    AcquiredRun, Error as BackendError, Kind, Lane as LaneId, Result as BackendResult, RunUpdate,
+    TurnCommit, Verdict,
 };
 use crate::engine::live::{Draft, Input};
 use crate::history::{EventKind, StoredTurn, encode_record};
 use crate::id::{Epoch, TurnNumber, WorkflowId};
+use crate::sabotage::{self, Sabotage};
 use crate::status::Status;
 use crate::worker::lane::Lane;
 use crate::worker::run::{Ending, Waiting};
@@ -60,9 +62,26 @@ impl Lane {
         }
         let shared = Arc::clone(&self.shared);
         let lane = shared.lane_of(COMMIT_LANE);
+        if sabotage::makes(Sabotage::AcknowledgeBeforeCommit) {
+            return self.acknowledge_before_commit(lane, turns, submitted);
+        }
         self.in_flight = Some(Box::pin(async move {
             let answer = commit(&shared, lane, turns).await;
             (submitted, answer)
+        }));
+    }
+
+    fn acknowledge_before_commit(
+        &mut self,
+        lane: LaneId,
+        turns: Vec<TurnCommit>,
+        submitted: Vec<Submitted>,
+    ) {
+        let verdicts = vec![Verdict::Committed; turns.len()];
+        self.in_flight = Some(Box::pin(async move { (submitted, Ok(verdicts)) }));
+        let shared = Arc::clone(&self.shared);
+        drop(self.shared.spawn("commit", async move {
+            drop(commit(&shared, lane, turns).await);
         }));
     }
 
@@ -151,6 +170,7 @@ impl Lane {
                 // Another owns these runs, or will; or the next looks find them owned and not live.
                 tracing::error!(%error, "commit refused; runs given up");
                 for submitted in submitted {
+                    self.tell_refused(&submitted);
                     self.forget(&submitted.run);
                 }
                 self.shared.nudge.notify_one();
@@ -174,6 +194,7 @@ impl Lane {
             Verdict::Unread => self.on_unread(submitted),
             Verdict::Lost => {
                 tracing::warn!(run = %submitted.run, "ownership lost; turn dropped");
+                self.tell_refused(&submitted);
                 self.forget(&submitted.run);
             }
             Verdict::Refused(reason) => self.on_refused(&submitted, reason),
@@ -213,7 +234,18 @@ impl Lane {
         }
         self.note_recovered(&id);
         self.start_attempts(&id, &submitted.draft.start);
+        if self.shared.options.always_park {
+            return self.replay_anew(&id, submitted.epoch);
+        }
         self.give_queued(&id);
+    }
+
+    /// Drops the future of a run that goes on, so that its next turn begins with a replay.
+    fn replay_anew(&mut self, id: &WorkflowId, epoch: Epoch) {
+        if let Some(run) = self.runs.get_mut(id) {
+            run.waiting = Waiting::Reload;
+            self.reload(id, epoch);
+        }
     }
 
     /// Tells others in this process what the turn caused for them.
@@ -223,6 +255,13 @@ impl Lane {
         }
         if !draft.subworkflows.is_empty() || !draft.enqueue.is_empty() {
             self.shared.hub.nudge();
+        }
+    }
+
+    /// Tells who waits what a wrong engine would.
+    fn tell_refused(&self, submitted: &Submitted) {
+        if sabotage::makes(Sabotage::TellRefusedResults) {
+            self.tell_end(&submitted.run, &submitted.draft);
         }
     }
 
@@ -245,7 +284,7 @@ impl Lane {
         };
         run.refusals += 1;
         run.ending = None;
-        if submitted.draft.events.is_empty() {
+        if submitted.draft.events.is_empty() || sabotage::makes(Sabotage::KeepUndoneFutures) {
             run.waiting = Waiting::No;
             self.wants_reading(&id);
             return self.give_queued(&id);
@@ -308,7 +347,7 @@ async fn commit(
     let mut pause = Duration::from_millis(5);
     loop {
         match shared.backend.commit(lane, turns.clone()).await {
-            Err(error) if error.should_ask_again() => {
+            Err(error) if error.should_ask_again() && !gives_up(&error) => {
                 tracing::warn!(%error, "commit not answered; asking again");
                 shared.environment.sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
@@ -316,4 +355,9 @@ async fn commit(
             answer => return answer,
         }
     }
+}
+
+/// Tells whether a wrong engine would take the error for a refusal.
+fn gives_up(error: &BackendError) -> bool {
+    sabotage::makes(Sabotage::TakeUnclearForRefused) && error.kind() == Kind::Unclear
 }

@@ -24,8 +24,9 @@ const BEAT: Duration = Duration::from_millis(1_000);
 /// Is the shortest time between two looks that hints ask for.
 const HINTS_COALESCED: Duration = Duration::from_millis(10);
 
-/// Is how many looks in a row must find a run owned and not live before it is taken up again.
-const LOOKS_UNTIL_MISSING: u32 = 3;
+/// Is how many looks in a row must find a run owned and not live, or an attempt claimed and not running, before it is
+/// taken up: longer than it takes to hand it over.
+pub(crate) const LOOKS_UNTIL_MISSING: u32 = 3;
 
 /// Is the most runs taken in one request.
 const ACQUIRED_AT_ONCE: usize = 256;
@@ -159,6 +160,7 @@ impl Keeper {
             self.deliver().await?;
         }
         self.find_missing(beat.owned).await?;
+        self.claims.find_missing(beat.claimed).await?;
         self.next_due = [beat.due.next, beat.next_claimable]
             .into_iter()
             .flatten()

@@ -21,6 +21,7 @@ use crate::engine::live::{Input, Live, Refusal, TakeUp};
 use crate::error::Error;
 use crate::history::{Event, OperationKey, Outcome};
 use crate::id::{Epoch, WorkflowId};
+use crate::sabotage::{self, Sabotage};
 use crate::worker::ask_again;
 use crate::worker::commit::Submitted;
 use crate::worker::run::{Ending, Run};
@@ -247,6 +248,7 @@ impl Lane {
             settings: Arc::clone(&self.shared.settings),
             program: &program,
             foreign: self.foreign_wake(&id, record.epoch),
+            first_write: self.shared.first_write(),
         };
         match Live::begin(record, first, &how) {
             Ok(live) => {
@@ -280,6 +282,7 @@ impl Lane {
             settings: Arc::clone(&self.shared.settings),
             program: &program,
             foreign: self.foreign_wake(&id, record.epoch),
+            first_write: self.shared.first_write(),
         };
         match Live::take_up(acquired, &how, self.clock(), None) {
             Ok(live) => {
@@ -317,12 +320,13 @@ impl Lane {
         else {
             return;
         };
-        let undone = (run.live.writes(), run.attempts.keys().cloned().collect());
+        let undone = run.attempts.keys().cloned().collect();
         let foreign = self.foreign_wake(id, epoch);
         let how = TakeUp {
             settings: Arc::clone(&self.shared.settings),
             program: &program,
             foreign,
+            first_write: self.shared.first_write(),
         };
         let now = self.clock();
         match Live::take_up(&acquired, &how, now, Some(undone)) {
@@ -372,6 +376,9 @@ impl Lane {
                 attempt,
                 outcome,
             };
+            if sabotage::makes(Sabotage::AcceptOutcomesTwice) {
+                self.give(id, input.clone());
+            }
             self.give(id, input);
         }
     }
@@ -488,13 +495,19 @@ impl Lane {
 
     // --- runs go --------------------------------------------------------------------------------------------------
 
+    /// Lists the runs that are here, in the order of their ids, so that equal inputs have equal effects.
+    fn ids(&self) -> Vec<WorkflowId> {
+        let mut ids: Vec<_> = self.runs.keys().cloned().collect();
+        ids.sort();
+        ids
+    }
+
     fn make_room(&mut self) {
-        let idle: Vec<_> = self
-            .runs
-            .iter()
-            .filter(|(_, run)| run.idle_since.is_some() && !run.is_waiting())
-            .map(|(id, _)| id.clone())
-            .collect();
+        let mut idle = self.ids();
+        idle.retain(|id| {
+            let run = self.runs.get(id);
+            run.is_some_and(|run| run.idle_since.is_some() && !run.is_waiting())
+        });
         for id in idle {
             if let Some(run) = self.runs.get_mut(&id) {
                 run.ending.get_or_insert(Ending::Park);
@@ -505,7 +518,7 @@ impl Lane {
 
     fn drain(&mut self) {
         self.draining = true;
-        let ids: Vec<_> = self.runs.keys().cloned().collect();
+        let ids = self.ids();
         for id in ids {
             self.touch(&id);
         }
@@ -513,7 +526,7 @@ impl Lane {
 
     fn abandon_attempts(&mut self) {
         let clock = self.clock();
-        let ids: Vec<_> = self.runs.keys().cloned().collect();
+        let ids = self.ids();
         for id in ids {
             if let Some(run) = self.runs.get_mut(&id) {
                 run.abort_attempts();
@@ -548,7 +561,7 @@ impl Lane {
 
     fn forget_all(&mut self) {
         self.in_flight = None;
-        let ids: Vec<_> = self.runs.keys().cloned().collect();
+        let ids = self.ids();
         for id in ids {
             self.forget(&id);
         }

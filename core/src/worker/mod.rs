@@ -16,6 +16,7 @@ mod commit;
 mod keeper;
 pub(crate) mod lane;
 mod lease;
+pub(crate) mod program;
 mod run;
 pub(crate) mod shared;
 mod starter;

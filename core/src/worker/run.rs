@@ -147,7 +147,8 @@ impl Run {
                 build,
             };
         }
-        let is_quiet = self.live.is_idle() && draft.start.is_empty();
+        let is_left_to_others = draining && self.live.has_unstarted_attempts();
+        let is_quiet = self.live.is_idle() && draft.start.is_empty() && !is_left_to_others;
         let is_due_later = self.live.wake_at().is_none_or(|due| due > clock);
         if is_quiet && is_due_later && (self.parks(draining) || self.parks_at_once(clock)) {
             return RunUpdate::Park {

@@ -1,7 +1,7 @@
 //! What the parts of one worker share.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use tokio::sync::{Notify, Semaphore, mpsc};
 
 use crate::backend::{Backend, Lane, Serves};
 use crate::clock::{BoxFuture, Environment};
-use crate::context::{Context, run_task_alone};
 use crate::engine::execution::Program;
 use crate::engine::live::Settings;
 use crate::hub::Hub;
-use crate::id::{QueueName, TaskName, WorkerId};
+use crate::id::{QueueName, WorkerId};
 use crate::identity::RunKind;
-use crate::registry::{Dependencies, Registry};
+use crate::registry::{Dependencies, Registration, Registry};
 use crate::worker::lane::LaneInput;
 use crate::worker::lease::Lease;
+use crate::worker::program::program_of;
 
 /// Numbers the lanes of a worker: each has one request in flight.
 pub(crate) const COMMIT_LANE: u16 = 0;
@@ -33,6 +33,7 @@ pub(crate) struct Options {
     pub(crate) lease: Duration,
     pub(crate) live_max: usize,
     pub(crate) park_after: Duration,
+    pub(crate) always_park: bool,
     pub(crate) drain_timeout: Duration,
     pub(crate) queues: Vec<(QueueName, usize)>,
     pub(crate) label: String,
@@ -52,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) lease: Lease,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) live: AtomicUsize,
+    take_ups: AtomicU64,
     pub(crate) draining: AtomicBool,
     pub(crate) nudge: Arc<Notify>,
     pub(crate) deliver: Notify,
@@ -87,6 +89,7 @@ impl Shared {
             serves: parts.serves,
             lease: Lease::default(),
             live: AtomicUsize::new(0),
+            take_ups: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             nudge: Arc::new(Notify::new()),
             deliver: Notify::new(),
@@ -123,42 +126,19 @@ impl Shared {
         self.lease.is_trusted(self.environment.elapsed())
     }
 
+    /// Returns the number that a run's writes count from: no two take-ups here share a write's name, not even in one
+    /// epoch.
+    pub(crate) fn first_write(&self) -> u64 {
+        self.take_ups.fetch_add(1, Ordering::SeqCst) << 32
+    }
+
     /// Returns how to make the future of a run, if this process can execute it.
     pub(crate) fn program(&self, kind: RunKind, workflow_type: &str) -> Option<Program> {
-        match kind {
-            RunKind::Workflow => self.workflow_program(workflow_type),
-            RunKind::Task => self.task_program(workflow_type),
-        }
-    }
-
-    fn workflow_program(&self, name: &str) -> Option<Program> {
-        let definition = self.registry.workflow(name)?;
-        Some(Arc::new(move |machine, arguments| {
-            let sealing = Arc::clone(machine);
-            let opened = machine.unseal(arguments, "arguments", definition.name);
-            let context = Context::new(machine);
-            Box::pin(async move {
-                let result = (definition.run)(context, opened?).await?;
-                sealing.seal(result, "result", definition.name)
-            })
-        }))
-    }
-
-    fn task_program(&self, name: &str) -> Option<Program> {
-        let definition = self.registry.task(name)?;
-        Some(Arc::new(move |machine, arguments| {
-            let options = machine
-                .task_options
-                .clone()
-                .unwrap_or_else(definition.options);
-            let name = TaskName::from_stored(definition.name);
-            Box::pin(run_task_alone(
-                Arc::clone(machine),
-                name,
-                arguments,
-                options,
-            ))
-        }))
+        let registration = match kind {
+            RunKind::Workflow => Registration::Workflow(self.registry.workflow(workflow_type)?),
+            RunKind::Task => Registration::Task(self.registry.task(workflow_type)?),
+        };
+        Some(program_of(registration))
     }
 
     /// Runs `future` beside the caller; a panic in it is logged and ends it alone.

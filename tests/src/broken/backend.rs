@@ -398,6 +398,7 @@ impl State for Broken {
             }
             Fault::HidesTheOutbox => beat.outbox = false,
             Fault::ForgetsWhatWorkersOwn => beat.owned = 0,
+            Fault::ForgetsWhatWorkersClaimed => beat.claimed = 0,
             _ => {}
         }
         Ok(beat)
@@ -726,6 +727,23 @@ impl Tasks for Broken {
             return Ok(memory.claimed.clone());
         }
         Ok(claimed)
+    }
+
+    async fn claimed(&self, worker: WorkerId) -> Result<Vec<QueuedAttempt>> {
+        match self.fault {
+            Fault::ForgetsWhatWorkersClaimed => Ok(Vec::new()),
+            Fault::ListsForeignClaims => {
+                let mut all = Vec::new();
+                for one in self.inner.workers().await? {
+                    all.extend(self.inner.claimed(one.worker).await?);
+                }
+                Ok(all)
+            }
+            _ => {
+                let claimed = self.inner.claimed(worker).await?;
+                Ok(self.reversed(Fault::ReversesClaims, claimed))
+            }
+        }
     }
 
     async fn report(&self, mut reports: Vec<AttemptReport>) -> Result<Vec<Reported>> {

@@ -139,10 +139,10 @@ impl Live {
     ) {
         match messages::encode(content) {
             Ok(content) => {
-                let nth = (self.writes << 20) + self.draft.outbox.len() as u64;
+                let purpose = format!("message {}", self.draft.outbox.len());
                 self.draft.outbox.push(Message {
                     to,
-                    write: self.derive_id(b"message", nth),
+                    write: self.derive_id(purpose.as_bytes(), self.writes),
                     body: ArrivalBody {
                         kind,
                         name: name.to_owned(),

@@ -13,6 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::history::{EventKind, OperationKey, Outcome};
 use crate::id::SignalName;
 use crate::payload::Payload;
+use crate::sabotage::{self, Sabotage};
 use crate::status::Status;
 
 impl Live {
@@ -30,22 +31,34 @@ impl Live {
         }
     }
 
+    /// Reads what arrived before the turn in which the code ends, and that no order of events could give to the code.
+    /// A signal is still part of the history, before its last event.
+    pub(super) fn read_past_the_end(&mut self, arrival: &Arrival) {
+        let Some(last) = self.draft.events.pop() else {
+            return;
+        };
+        self.read = arrival.number;
+        self.draft.drains = true;
+        if arrival.body.kind == ArrivalKind::Signal {
+            self.push(last.at, signal_received(arrival.clone()));
+        }
+        self.draft.events.push(last);
+    }
+
     pub(super) fn take_body(&mut self, arrival: Arrival, now: Timestamp) -> Result<()> {
+        if arrival.body.kind == ArrivalKind::Signal {
+            if !self.drops_early_signal(&arrival.body.name) {
+                self.deliver(now, signal_received(arrival));
+            }
+            return Ok(());
+        }
         let ArrivalBody {
             kind,
             name,
             content,
         } = arrival.body;
         match kind {
-            ArrivalKind::Signal => self.deliver(
-                now,
-                EventKind::SignalReceived {
-                    signal: SignalName::from_stored(name),
-                    arrival: arrival.number,
-                    payload: Payload::from_bytes(content),
-                    accepted_at: arrival.accepted_at,
-                },
-            ),
+            ArrivalKind::Signal => {}
             ArrivalKind::TaskOutcome => {
                 let ended: OutcomeContent = messages::decode(&content)?;
                 if ended.segment == self.segment {
@@ -72,6 +85,14 @@ impl Live {
             ArrivalKind::Control => self.take_control(messages::decode(&content)?, now),
         }
         Ok(())
+    }
+
+    /// Tells whether a wrong engine would drop the signal, as nothing waits for it yet.
+    fn drops_early_signal(&self, name: &str) -> bool {
+        let waits = |(operation, open): (&OperationKey, &Open)| {
+            matches!(open, Open::Receive) && &*operation.name == name
+        };
+        sabotage::makes(Sabotage::DropEarlySignals) && !self.ledger.open().any(waits)
     }
 
     pub(super) fn take_lost(&mut self, name: &str, content: &[u8], now: Timestamp) {
@@ -143,7 +164,8 @@ impl Live {
         outcome: Outcome,
         now: Timestamp,
     ) {
-        if self.attempt_of(&operation) != Some(attempt) {
+        let is_again = sabotage::makes(Sabotage::AcceptOutcomesTwice);
+        if self.attempt_of(&operation) != Some(attempt) && !is_again {
             return;
         }
         let error = match outcome {
@@ -157,10 +179,12 @@ impl Live {
             }
             Err(error) => error,
         };
-        let delay = self
-            .ledger
-            .task(&operation)
-            .and_then(|task| task.options.retry.next_delay(task.failed + 1, &error));
+        let delay = self.ledger.task(&operation).and_then(|task| {
+            let spared = u32::from(sabotage::makes(Sabotage::RetryOnceMore));
+            task.options
+                .retry
+                .next_delay(task.failed + 1 - spared, &error)
+        });
         let Some(delay) = delay else {
             let failed = EventKind::TaskFailed {
                 operation,
@@ -201,5 +225,14 @@ impl Live {
                 self.deliver(now.max(due), EventKind::TimerFired { operation });
             }
         }
+    }
+}
+
+fn signal_received(arrival: Arrival) -> EventKind {
+    EventKind::SignalReceived {
+        signal: SignalName::from_stored(arrival.body.name),
+        arrival: arrival.number,
+        payload: Payload::from_bytes(arrival.body.content),
+        accepted_at: arrival.accepted_at,
     }
 }

@@ -30,6 +30,7 @@ use crate::id::{ArrivalNumber, Epoch, EventNumber, Segment, TurnNumber, Workflow
 use crate::identity::WorkflowIdentity;
 use crate::options::Limits;
 use crate::payload::CodecChain;
+use crate::sabotage::{self, Sabotage};
 use crate::status::Status;
 
 /// Is what all runs of a worker share.
@@ -84,16 +85,18 @@ pub(crate) struct TakeUp<'a> {
     pub(crate) settings: Arc<Settings>,
     pub(crate) program: &'a Program,
     pub(crate) foreign: ForeignWake,
+    /// What the writes of this take-up are counted from; no two take-ups of a worker share a number.
+    pub(crate) first_write: u64,
 }
 
 impl Live {
-    /// Takes up a run that the worker just came to own, or one whose last turn was undone (`undone`: the count of its
-    /// writes so far and the attempts that still run).
+    /// Takes up a run that the worker just came to own, or one whose last turn was undone (`undone`: the
+    /// attempts that still run).
     pub(crate) fn take_up(
         acquired: &AcquiredRun,
         how: &TakeUp<'_>,
         now: Timestamp,
-        undone: Option<(u64, BTreeSet<OperationKey>)>,
+        undone: Option<BTreeSet<OperationKey>>,
     ) -> Result<Self, Refusal> {
         let run = &acquired.run;
         let events = read_history(acquired).map_err(Refusal::Blocked)?;
@@ -110,27 +113,34 @@ impl Live {
         live.next_turn = TurnNumber(acquired.turns.len() as u64);
         live.next_event = EventNumber(events.len() as u64);
         let is_undone = undone.is_some();
-        if let Some((writes, running)) = undone {
-            live.writes = writes;
-            live.handed_out = running;
-        }
+        live.handed_out = undone.unwrap_or_default();
         for event in &events {
             live.ledger.fold(event);
+        }
+        for running in &live.handed_out {
+            live.ledger.started(running);
         }
         let commands =
             replay(&mut live.execution, &events).map_err(|stuck| Refusal::Blocked(stuck.0))?;
         live.execution.machine().go_live();
-        let at = live.ledger.at();
-        live.record_commands(at, commands);
-        if run.lost > 0 && !is_undone {
-            live.give_up_lost_attempts(now)?;
-        }
         if matches!(events.last(), Some(event) if event.kind == EventKind::RecoveryStarted) {
             live.push(now, EventKind::Recovered);
         }
-        live.restart_attempts();
+        let at = live.ledger.at();
+        live.record_commands(at, commands);
+        if live.draft.ended.is_none() {
+            if run.lost > 0 && !is_undone {
+                live.give_up_lost_attempts(now)?;
+                live.fire_timers_again(now, &events);
+            }
+            live.restart_attempts();
+        }
         for arrival in &acquired.inbox {
-            live.take(Input::Arrival(arrival.clone()), now);
+            if live.draft.ended.is_some() {
+                live.read_past_the_end(arrival);
+            } else {
+                live.take(Input::Arrival(arrival.clone()), now);
+            }
         }
         Ok(live)
     }
@@ -182,7 +192,7 @@ impl Live {
             next_event: EventNumber(0),
             read: run.read,
             committed_read: run.read,
-            writes: 0,
+            writes: how.first_write,
             handed_out: BTreeSet::new(),
             draft: Draft::default(),
             stuck: None,
@@ -248,11 +258,6 @@ impl Live {
                 .ledger
                 .open()
                 .all(|(_, open)| matches!(open, Open::Timer))
-    }
-
-    /// Counts the writes of this ownership.
-    pub(crate) const fn writes(&self) -> u64 {
-        self.writes
     }
 
     // --- turns ----------------------------------------------------------------------------------------------------
@@ -342,6 +347,16 @@ impl Live {
         self.ledger.fold(&event);
         self.draft.events.push(event.clone());
         event
+    }
+
+    /// Does what a wrong engine would after a takeover.
+    fn fire_timers_again(&mut self, now: Timestamp, events: &[Event]) {
+        let is_fired = |event: &&Event| matches!(event.kind, EventKind::TimerFired { .. });
+        if sabotage::makes(Sabotage::FireTimersAgain)
+            && let Some(fired) = events.iter().rfind(is_fired)
+        {
+            self.push(now, fired.kind.clone());
+        }
     }
 
     fn stamp(&self, now: Timestamp) -> Timestamp {

@@ -12,10 +12,14 @@ use crate::error::{Error, ErrorKind};
 use crate::history::{Event, EventKind, OperationKey, Placement, StoredTurn, encode_record};
 use crate::id::{EventNumber, TurnNumber};
 use crate::retry::{LOST_ATTEMPTS_MAX, RECOVERIES_MAX, SUSPECT_FROM_LOST, TRACED_FROM_LOST};
+use crate::sabotage::{self, Sabotage};
 
 impl Live {
     /// Notes the attempts that died with the owner before. One that was waiting for its time had not started.
     pub(super) fn give_up_lost_attempts(&mut self, now: Timestamp) -> Result<(), Refusal> {
+        if sabotage::makes(Sabotage::ForgetLostAttempts) {
+            return Ok(());
+        }
         let lost: Vec<_> = self
             .ledger
             .open()
@@ -70,23 +74,26 @@ impl Live {
         )))
     }
 
+    /// Tells whether attempts belong in the owner's process, now, and are not there.
+    pub(crate) fn has_unstarted_attempts(&self) -> bool {
+        self.unstarted().next().is_some()
+    }
+
+    fn unstarted(&self) -> impl Iterator<Item = &OperationKey> {
+        let unstarted = self.ledger.open().filter(|(operation, open)| {
+            let is_local = match open {
+                Open::Task(task) => task.placement == Placement::Local && task.not_before.is_none(),
+                Open::Step(_) => true,
+                _ => false,
+            };
+            is_local && !self.handed_out.contains(*operation)
+        });
+        unstarted.map(|(operation, _)| operation)
+    }
+
     /// Starts again what runs here and is not running.
     pub(super) fn restart_attempts(&mut self) {
-        let idle: Vec<_> = self
-            .ledger
-            .open()
-            .filter(|(operation, open)| {
-                let is_local = match open {
-                    Open::Task(task) => {
-                        task.placement == Placement::Local && task.not_before.is_none()
-                    }
-                    Open::Step(_) => true,
-                    _ => false,
-                };
-                is_local && !self.handed_out.contains(*operation)
-            })
-            .map(|(operation, _)| operation.clone())
-            .collect();
+        let idle: Vec<_> = self.unstarted().cloned().collect();
         for operation in idle {
             self.hand_out(operation);
         }
