@@ -10,10 +10,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
-use crate::process::{cargo, root, step, stream};
+use crate::process::{cargo, packages, root, step, stream};
 use crate::test::{Count, counts};
 use crate::unpack;
 
@@ -80,19 +80,8 @@ fn work_folder() -> PathBuf {
 
 /// Lists the crates that are published, and checks what they say of themselves.
 fn published() -> Result<Vec<Published>> {
-    let arguments = [
-        "metadata",
-        "--no-deps",
-        "--format-version",
-        "1",
-        "--offline",
-    ];
-    let output = cargo(&arguments).output().context("cargo metadata")?;
-    ensure!(output.status.success(), "cargo metadata failed");
-    let metadata: Value = serde_json::from_slice(&output.stdout)?;
-    let packages = metadata.get("packages").and_then(Value::as_array);
     let mut published = Vec::new();
-    for package in packages.into_iter().flatten() {
+    for package in &packages()? {
         let field = |name: &str| package.get(name);
         let text = |name: &str| field(name).and_then(Value::as_str).unwrap_or_default();
         let publish = field("publish").and_then(Value::as_array);
