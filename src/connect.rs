@@ -1,33 +1,33 @@
 //! From URL schemes to the backends that are compiled in.
 
-#[cfg(any(feature = "memory", feature = "sqlite"))]
-use std::sync::Arc;
-
-#[cfg(any(feature = "memory", feature = "sqlite"))]
-use longhaul_core::__private::inventory;
-#[cfg(any(feature = "memory", feature = "sqlite"))]
-use longhaul_core::{backend::Backend, client::Connector};
+#[cfg(feature = "memory")]
+longhaul_core::connector!("memory", memory::open);
 
 #[cfg(feature = "memory")]
-inventory::submit! {
-    Connector {
-        scheme: "memory",
-        open: |url| Box::pin(async move {
-            let config = longhaul_backend_memory::MemoryConfig::from_url(&url)?;
-            let backend = longhaul_backend_memory::MemoryBackend::open(config);
-            Ok(Arc::new(backend) as Arc<dyn Backend>)
-        }),
+mod memory {
+    use std::sync::Arc;
+
+    use longhaul_backend_memory::{MemoryBackend, MemoryConfig};
+    use longhaul_core::{Result, backend::Backend};
+
+    pub(super) async fn open(url: String) -> Result<Arc<dyn Backend>> {
+        let config = MemoryConfig::from_url(&url)?;
+        Ok(Arc::new(MemoryBackend::open(config)))
     }
 }
 
 #[cfg(feature = "sqlite")]
-inventory::submit! {
-    Connector {
-        scheme: "sqlite",
-        open: |url| Box::pin(async move {
-            let config = longhaul_backend_sqlite::SqliteConfig::from_url(&url)?;
-            let backend = longhaul_backend_sqlite::SqliteBackend::open(config).await?;
-            Ok(Arc::new(backend) as Arc<dyn Backend>)
-        }),
+longhaul_core::connector!("sqlite", sqlite::open);
+
+#[cfg(feature = "sqlite")]
+mod sqlite {
+    use std::sync::Arc;
+
+    use longhaul_backend_sqlite::{SqliteBackend, SqliteConfig};
+    use longhaul_core::{Result, backend::Backend};
+
+    pub(super) async fn open(url: String) -> Result<Arc<dyn Backend>> {
+        let config = SqliteConfig::from_url(&url)?;
+        Ok(Arc::new(SqliteBackend::open(config).await?))
     }
 }

@@ -52,5 +52,13 @@ struct WorkflowsDoctests;
 struct BackendsDoctests;
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/testing.md")]
+struct TestingDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/write-a-backend.md")]
+struct WriteABackendDoctests;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/troubleshooting.md")]
 struct TroubleshootingDoctests;

@@ -1,4 +1,4 @@
-//! The project's own commands: `cargo xtask test | verify | fix | simulate | diagram`.
+//! The project's own commands: `cargo xtask test | verify | package | simulate | fix | diagram`.
 //!
 //! Invariants: `verify` changes no tracked file; `test` counts every backend or fails. What a command needs and the
 //! machine lacks, it installs itself, below `target/`.
@@ -6,10 +6,12 @@
 
 mod deny;
 mod diagram;
+mod package;
 mod process;
 mod simulate;
 mod test;
 mod tidy;
+mod unpack;
 mod verify;
 
 use std::process::ExitCode;
@@ -29,6 +31,8 @@ enum Command {
     Test,
     /// Check format, lints, each feature alone, docs, house rules and dependencies
     Verify,
+    /// Pack every crate, and run the toy backend's tests over what was packed
+    Package,
     /// Mend what can be mended by a program
     Fix,
     /// Simulate fleets with every fault, and judge them against the promises
@@ -41,6 +45,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Test => test::run(),
         Command::Verify => verify::run(),
+        Command::Package => package::run().map(drop),
         Command::Fix => verify::fix(),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Diagram => diagram::write(),

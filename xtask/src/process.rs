@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
 
 /// Returns the folder of the workspace.
 pub(crate) fn root() -> PathBuf {
@@ -22,6 +23,24 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
         .current_dir(root())
         .stdin(Stdio::null());
     command
+}
+
+/// Returns what cargo knows of each package of the workspace.
+pub(crate) fn packages() -> Result<Vec<Value>> {
+    let arguments = [
+        "metadata",
+        "--no-deps",
+        "--format-version",
+        "1",
+        "--offline",
+    ];
+    let output = cargo(&arguments).output().context("cargo metadata")?;
+    ensure!(output.status.success(), "cargo metadata failed");
+    let mut metadata: Value = serde_json::from_slice(&output.stdout)?;
+    match metadata.get_mut("packages").map(Value::take) {
+        Some(Value::Array(packages)) => Ok(packages),
+        _ => bail!("cargo metadata lists no packages"),
+    }
 }
 
 /// Runs a step, shows how long it took, and fails when it does.

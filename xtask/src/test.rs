@@ -1,13 +1,16 @@
 //! `cargo xtask test`: every test, counted.
 //!
 //! The conformance binary of each backend runs by itself, so that its count is the runner's own word. A backend without
-//! one, or with no case in it, is a failure.
+//! one, or with no case in it, is a failure. The toy backend comes last, over the crates as they are packed.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Result, bail, ensure};
+use serde_json::Value;
 
-use crate::process::{cargo, root, step, stream};
+use crate::package;
+use crate::process::{cargo, packages, root, step, stream};
 
 /// Is what a run of tests said of itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,7 +50,8 @@ pub(crate) fn run() -> Result<()> {
         all_ok &= is_ok;
     }
     let mut rest = vec!["test", "--workspace", "--no-fail-fast", "--lib", "--bins"];
-    for target in other_targets(&root())? {
+    let targets = other_targets(&packages()?);
+    for target in &targets {
         rest.extend(["--test", target]);
     }
     let simulator = vec![
@@ -64,6 +68,13 @@ pub(crate) fn run() -> Result<()> {
         let (text, is_ok) = stream(&mut cargo(&arguments))?;
         total += counts(&text);
         all_ok &= is_ok;
+    }
+    match package::run() {
+        Ok(count) => total += count,
+        Err(error) => {
+            println!("error: {error:#}");
+            all_ok = false;
+        }
     }
     println!("conformance: {} passed", line.join(", "));
     println!("total: {} tests", total.passed + total.failed);
@@ -92,27 +103,28 @@ fn backends(root: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Lists the names of test targets besides `conformance`, each once.
-fn other_targets(root: &Path) -> Result<Vec<&'static str>> {
-    const KNOWN: [&str; 5] = ["broken", "compile", "it", "specific", "suite"];
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(root)? {
-        let package = entry?.path();
-        for target in KNOWN {
-            let is_file = package.join(format!("tests/{target}.rs")).exists();
-            let is_folder = package.join(format!("tests/{target}/main.rs")).exists();
-            let is_of_tests =
-                package.ends_with("tests") && package.join(format!("{target}/main.rs")).exists();
-            if (is_file || is_folder || is_of_tests) && !found.contains(&target) {
-                found.push(target);
-            }
-        }
-    }
-    Ok(found)
+/// Lists the names of the test targets that run without being asked for, besides `conformance`, each once.
+fn other_targets(packages: &[Value]) -> BTreeSet<String> {
+    let list = |of: &Value, field: &str| of.get(field).and_then(Value::as_array).cloned();
+    let targets = packages
+        .iter()
+        .filter_map(|package| list(package, "targets"));
+    let is_test = |target: &Value| {
+        let kinds = list(target, "kind").unwrap_or_default();
+        let asked_for = list(target, "required-features").unwrap_or_default();
+        kinds.contains(&Value::from("test")) && asked_for.is_empty()
+    };
+    let name = |target: Value| Some(target.get("name")?.as_str()?.to_owned());
+    targets
+        .flatten()
+        .filter(is_test)
+        .filter_map(name)
+        .filter(|name| name != "conformance")
+        .collect()
 }
 
 /// Adds up the `test result:` lines of cargo's test runner.
-fn counts(text: &str) -> Count {
+pub(crate) fn counts(text: &str) -> Count {
     let mut total = Count::default();
     for line in text.lines().filter(|line| line.starts_with("test result:")) {
         total += Count {
@@ -150,6 +162,16 @@ mod tests {
     #[test]
     fn output_without_a_result_counts_nothing() {
         assert_eq!(counts("running 0 tests\n"), Count::default());
+    }
+
+    #[test]
+    fn every_test_target_that_needs_no_feature_is_found() -> Result<()> {
+        let found = other_targets(&packages()?);
+        for target in ["behaviour", "broken", "compile", "it", "specific"] {
+            assert!(found.contains(target), "{target}");
+        }
+        assert!(!found.contains("conformance"));
+        Ok(())
     }
 
     #[test]

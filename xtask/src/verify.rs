@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use crate::process::{cargo, step};
+use crate::package::TOY;
+use crate::process::{cargo, root, step};
 use crate::{deny, diagram, tidy};
 
 /// Lists the feature sets of the facade that must build alone.
@@ -14,6 +15,9 @@ const SIMULATOR_FEATURES: [&str; 2] = ["simulator", "broken"];
 /// Checks everything and changes nothing.
 pub(crate) fn run() -> Result<()> {
     step("format", &mut cargo(&["fmt", "--all", "--check"]))?;
+    // It is outside of the workspace, and linted where it is tested: over the packed crates.
+    let mut toy = cargo(&["fmt", "--check"]);
+    step("format of the toy", toy.current_dir(root().join(TOY)))?;
     tidy::run()?;
     diagram::check()?;
     let lints = [
@@ -71,5 +75,7 @@ pub(crate) fn fix() -> Result<()> {
     ];
     step("clippy", &mut cargo(&lints))?;
     step("format", &mut cargo(&["fmt", "--all"]))?;
+    let mut toy = cargo(&["fmt"]);
+    step("format of the toy", toy.current_dir(root().join(TOY)))?;
     diagram::write()
 }

@@ -15,12 +15,14 @@ pub trait Events: Send + Sync {
     ///
     /// # Guarantees
     /// - Arrivals of a run are numbered densely from 1 in the order of acceptance.
-    /// - An accepted arrival makes an unowned run due now, and its owner's next beat names the run.
+    /// - An accepted arrival sets `wake_at` to now unless it is earlier, whether the run is owned or not. So an unowned
+    ///   run is due, and the next beat of an owner names the run.
     /// - The same [`WriteId`](crate::id::WriteId) again gives the first answer's number and changes nothing, as long as
     ///   the segment is open.
-    /// - A finished run refuses. A repeated arrival is answered also by a sealed run and by a full inbox.
+    /// - A finished run refuses, repeated arrivals too. A repeated arrival is answered also by a sealed run and by a full
+    ///   inbox.
     /// - What has no sender to ask again is never `Sealed` or `Full`: messages of the outbox, outcomes of queued
-    ///   attempts, and attempts that were lost.
+    ///   attempts, and attempts that were lost. They do not come through this method.
     ///
     /// # Errors
     /// Only when the backend cannot be reached.
@@ -41,7 +43,8 @@ pub trait Events: Send + Sync {
     /// finished or unknown is dropped, and counts as moved.
     ///
     /// # Guarantees
-    /// - Each message arrives once, in the order of one sender's commits.
+    /// - Each message arrives once, in the order of one sender's commits: leaving the outbox and coming into the inbox
+    ///   are one write, or the inbox knows the message by its [`WriteId`](crate::id::WriteId).
     ///
     /// # Errors
     /// Only when the backend cannot be reached.
@@ -54,7 +57,7 @@ pub trait Events: Send + Sync {
 /// Yields hints that something in the store changed, from this process or another. Hints may be merged, late or lost.
 #[async_trait]
 pub trait HintStream: Send + Sync {
-    /// Waits for the next hint.
+    /// Waits for the next hint; for ever, when there can be none any more.
     ///
     /// # Cancel safety
     /// A dropped call loses at most a hint.

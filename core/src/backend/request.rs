@@ -80,15 +80,16 @@ pub struct BeatRequest {
 /// Answers a beat.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Beat {
-    /// Runs of this worker that have something unread.
+    /// Runs of this worker that have arrivals after the last one that their row says was read.
     pub arrivals: Vec<WorkflowId>,
     /// What nobody owns and is due.
     pub due: Due,
     /// How many queued tasks could be claimed now, at most [`PAGE_MAX`].
     pub claimable: usize,
-    /// When the next queued task can be claimed.
+    /// When the next queued task can be claimed that cannot be yet.
     pub next_claimable: Option<Timestamp>,
-    /// Workers that are dead: their lease is over, or their file lock is free.
+    /// Workers on the register that are dead: their lease is over, or their file lock is free. The one that asks may be
+    /// among them.
     pub dead: Vec<WorkerId>,
     /// Whether messages to other runs wait in the outbox.
     pub outbox: bool,
@@ -103,7 +104,7 @@ pub struct Beat {
 pub struct Due {
     /// How many are due now, at most [`PAGE_MAX`].
     pub now: usize,
-    /// When the next one is due.
+    /// When the next one is due that is not yet.
     pub next: Option<Timestamp>,
 }
 
@@ -177,8 +178,8 @@ pub struct TurnCommit {
     /// Data that changed; `None` removes a key.
     pub data: Vec<(DataKey, Option<Payload>)>,
     /// Subworkflows to start; one whose id is taken by another run is refused through the outbox, by a
-    /// `SubworkflowClosed` that is named after its operation. The same one, by parent, operation, type and fingerprint,
-    /// is there already and not refused.
+    /// `SubworkflowClosed` without content that is named after its operation; the backend makes up the message's
+    /// [`WriteId`]. The same one, by parent, operation, type and fingerprint, is there already and not refused.
     pub subworkflows: Vec<StartRun>,
     /// Attempts to put into task queues.
     pub enqueue: Vec<QueuedAttempt>,
@@ -490,7 +491,7 @@ pub struct RunRecord {
     pub arrivals: ArrivalNumber,
     /// The last arrival that was read.
     pub read: ArrivalNumber,
-    /// When it is due; meaningful while nobody owns it.
+    /// When it is due. While somebody owns it: when something arrived that a drain has not taken in.
     pub wake_at: Option<Timestamp>,
     /// How many ownerships in a row were lost without progress; 0 when the last one was given up in order.
     pub lost: u32,

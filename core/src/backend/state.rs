@@ -29,12 +29,14 @@ pub trait State: Send + Sync {
     /// - A worker that was declared dead gets `WorkerDead`, also when its lease was not over.
     /// - Runs blocked by the asking build are not counted as due.
     /// - Reads only, when no extension is asked for.
+    /// - A worker that is not registered, as it never joined or left, gets `WorkerDead` too.
     ///
     /// # Errors
     /// `WorkerDead`.
     async fn beat(&self, request: BeatRequest) -> Result<Beat>;
 
-    /// Takes a worker off the register. Runs and attempts that it still has are freed as after its death.
+    /// Takes a worker off the register. Runs and attempts that it still has are freed as after its death. Its id is not
+    /// used again; a backend may refuse it or not.
     ///
     /// # Errors
     /// Only when the backend cannot be reached; a worker that is not registered is no error.
@@ -44,9 +46,12 @@ pub trait State: Send + Sync {
     ///
     /// # Guarantees
     /// - A lease is over when the clock is past its end; until somebody takes over, its worker may go on and extend it.
-    /// - A freed run is due now and unsealed, its `lost` count has grown by one, or is 1 when it appended a turn since it
-    ///   was last lost or given up.
-    /// - A freed attempt leaves its queue and reaches its run as an `AttemptLost` arrival.
+    ///   Any request of a worker whose lease is not over may extend it as well.
+    /// - A forced worker that is not registered is passed over.
+    /// - A freed run is due now and unsealed, its status and epoch are as they were, its `lost` count has grown by one,
+    ///   or is 1 when it appended a turn since it was last lost or given up (turn 0, which comes with the start, is none).
+    /// - A freed attempt leaves its queue and reaches its run as an `AttemptLost` arrival. The backend makes up its name,
+    ///   as nobody asks again.
     /// - Nothing that the dead worker asks for later is accepted.
     ///
     /// # Errors
@@ -60,7 +65,7 @@ pub trait State: Send + Sync {
     ///
     /// # Guarantees
     /// - One run per id, whoever asks, however often and at the same time.
-    /// - The record of turn 0 is stored with the run.
+    /// - The record of turn 0 is stored with the run; its first event has number 0.
     ///
     /// # Errors
     /// `WorkerDead` when the lane's worker is not registered.
@@ -69,8 +74,8 @@ pub trait State: Send + Sync {
     /// Takes ownership of due runs that the worker can execute, oldest due first.
     ///
     /// # Guarantees
-    /// - A run is taken by one worker; its epoch grows by one, its status is `Running`, its `wake_at` is cleared, its
-    ///   seal is lifted.
+    /// - A run is taken by one worker; its epoch grows by one, its status is `Running`, its `wake_at` and what it says
+    ///   of being blocked are cleared, its seal is lifted.
     /// - A run that the build blocked is not taken.
     /// - History and inbox are those at the moment of taking, or later.
     ///
@@ -100,16 +105,18 @@ pub trait State: Send + Sync {
     ///
     /// # Guarantees
     /// - Each turn is applied whole or not at all, and a bad one spoils no other.
+    /// - A turn whose [`WriteId`](crate::id::WriteId) was committed already in this run is `Committed` again and changes
+    ///   nothing, also when the ownership has ended since. One that appends no turn is known until the run's next one of
+    ///   that kind. This is asked first: the turn would be `Lost` otherwise.
     /// - `Lost` unless the lane's worker owns the run in that segment and epoch and the turn before is the last one.
-    /// - A turn whose [`WriteId`](crate::id::WriteId) was committed already is `Committed` again and changes nothing,
-    ///   also when the ownership has ended since. One that appends no turn is known until the run's next one of that
-    ///   kind.
     /// - `Park` and `End` are `Unread` when the run has arrivals after the last one read.
-    /// - `Append` does not touch the run row. `Drain` clears `wake_at` only when nothing is unread.
-    /// - After `Park` the run is `Waiting`, after `Release` due now, after `Block` `Blocked` and due now for other
-    ///   builds, after `End` finished; in each case unowned, unsealed, with `lost` 0 and its turns counted.
+    /// - `Append` does not touch the run row. Every other update raises `read`, which never goes back.
+    /// - `Drain` clears `wake_at` when nothing is unread, and leaves it otherwise.
+    /// - After `Park` the run is `Waiting`, after `Release` `Waiting` and due now, after `Block` `Blocked` and due now
+    ///   for other builds, after `End` finished and never due; in each case unowned, unsealed, with `lost` 0.
     /// - A seal outlasts later drains, with or without a seal of their own.
-    /// - Workflow data outlives the end; queued attempts do not.
+    /// - Attempts are withdrawn before those of the turn are put in.
+    /// - Workflow data and messages in the outbox outlive the end; queued attempts do not.
     ///
     /// # Errors
     /// `WorkerDead` when the lane's worker is not registered; then nothing was written, unless the same write was

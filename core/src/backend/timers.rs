@@ -7,7 +7,7 @@ use super::{Due, Result, Serves};
 /// Finds due runs by their one `wake_at`.
 #[async_trait]
 pub trait Timers: Send + Sync {
-    /// Counts the unowned runs that are due for a worker, and tells when the next one is.
+    /// Counts the unowned runs that are due for a worker, and tells when the next of the others is.
     ///
     /// # Guarantees
     /// - A run is due no earlier than its `wake_at` by the backend's clock.

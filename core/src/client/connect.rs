@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 /// Is a store that is being opened.
 pub type Opening = BoxFuture<'static, Result<Arc<dyn Backend>>>;
 
-/// Opens the stores of one URL scheme; the facade submits one for each compiled-in backend.
+/// Opens the stores of one URL scheme; [`connector!`](crate::connector) registers one.
 pub struct Connector {
     /// The scheme, such as `sqlite`.
     pub scheme: &'static str,
@@ -25,6 +25,42 @@ impl fmt::Debug for Connector {
 }
 
 inventory::collect!(Connector);
+
+/// Registers a URL scheme, so that [`Client::connect`](crate::client::Client::connect) opens its stores.
+///
+/// It takes the scheme and an `async fn(String) -> Result<Arc<dyn Backend>>`, which is given the whole URL. A program
+/// that has the crate of the backend among its dependencies and never names it does not link it: it writes
+/// `use that_crate as _;`.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use longhaul_core::backend::Backend;
+/// use longhaul_core::{ErrorKind, Result, failure};
+///
+/// longhaul_core::connector!("nowhere", open);
+///
+/// async fn open(url: String) -> Result<Arc<dyn Backend>> {
+///     Err(failure!("{url} cannot be opened"))
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let refused = longhaul_core::client::Client::connect("nowhere:").await.unwrap_err();
+/// assert_eq!(refused.message(), "nowhere: cannot be opened");
+/// assert_eq!(refused.kind(), ErrorKind::Failed);
+/// # });
+/// ```
+#[macro_export]
+macro_rules! connector {
+    ($scheme:literal, $open:path) => {
+        $crate::__private::inventory::submit! {
+            $crate::client::Connector {
+                scheme: $scheme,
+                open: |url| ::std::boxed::Box::pin($open(url)),
+            }
+        }
+    };
+}
 
 /// Lists the schemes that features of the facade of the same names bring.
 const FEATURES: [&str; 2] = ["memory", "sqlite"];

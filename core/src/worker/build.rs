@@ -59,6 +59,12 @@ impl WorkerBuilder {
         self
     }
 
+    /// Provides a shared value for `Dep<T>` parameters of tasks, which may be a trait object.
+    pub fn provide_arc<T: ?Sized + Send + Sync + 'static>(mut self, value: Arc<T>) -> Self {
+        self.dependencies.insert_arc(value);
+        self
+    }
+
     /// Narrows what is registered to these names.
     pub fn only(mut self, names: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.only = Some(names.into_iter().map(Into::into).collect());
