@@ -51,7 +51,7 @@ struct WorkflowsDoctests;
 #[doc = include_str!("../docs/backends.md")]
 struct BackendsDoctests;
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../docs/testing.md")]
 struct TestingDoctests;
 

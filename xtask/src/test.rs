@@ -63,7 +63,14 @@ pub(crate) fn run() -> Result<()> {
         "--test",
         "simulator",
     ];
-    let docs = vec!["test", "--workspace", "--doc", "--no-fail-fast"];
+    let docs = vec![
+        "test",
+        "--workspace",
+        "--doc",
+        "--no-fail-fast",
+        "--features",
+        "longhaul/full",
+    ];
     for arguments in [rest, simulator, docs] {
         let (text, is_ok) = stream(&mut cargo(&arguments))?;
         total += counts(&text);

@@ -27,8 +27,11 @@ use crate::identity::{RunKind, WorkflowIdentity};
 use crate::payload::{Binding, Payload};
 use crate::status::Status;
 
-/// Is how often a waiting client looks when nothing hints that it should.
+/// Is how often a waiting client looks, at first, when nothing hints that it should.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Is how much longer than the last look a client may have waited in vain, as a part of all it waited.
+const LOOKS_PER_WAIT: u32 = 100;
 
 /// Is the shortest time between two looks that hints ask for.
 const HINTS_COALESCED: Duration = Duration::from_millis(10);
@@ -134,11 +137,14 @@ impl<R> Handle<R> {
         } else {
             self.look().await?
         };
+        let environment = self.client.environment();
+        let since = environment.elapsed();
         loop {
             if let Some(outcome) = looks {
                 return Ok(outcome);
             }
-            let environment = self.client.environment();
+            let waited = environment.elapsed().saturating_sub(since);
+            let pause = LOOK.max(waited / LOOKS_PER_WAIT);
             tokio::select! {
                 biased;
                 changed = end.changed() => {
@@ -148,7 +154,7 @@ impl<R> Handle<R> {
                     }
                 }
                 () = next_hint(&mut hints) => environment.sleep(HINTS_COALESCED).await,
-                () = environment.sleep(LOOK) => {}
+                () = environment.sleep(pause) => {}
             }
             looks = self.look().await?;
         }
