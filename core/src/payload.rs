@@ -50,6 +50,18 @@ impl Payload {
         })
     }
 
+    /// Decodes the value, and names it when it is of another type.
+    ///
+    /// # Errors
+    /// As [`Payload::decode`]; the message says that it is the `kind` of `key`.
+    pub fn decode_as<T: DeserializeOwned>(&self, kind: &str, key: &str) -> Result<T> {
+        serde_json::from_slice(&self.0).map_err(|cause| {
+            let name = std::any::type_name::<T>();
+            let message = format!("the {kind} of `{key}` is not a `{name}`");
+            Error::new(ErrorKind::InvalidInput, message).caused_by(cause)
+        })
+    }
+
     /// Takes bytes as they were stored.
     #[must_use]
     pub fn from_bytes(bytes: impl Into<Bytes>) -> Self {

@@ -11,6 +11,7 @@
 #[macro_use]
 mod world;
 
+mod bad_input;
 mod basic_workflow;
 mod codec;
 mod control_flow;

@@ -122,7 +122,7 @@ impl<R> Handle<R> {
             key: name.as_str(),
         };
         let payload = self.client.settings().codecs.decode(payload, &binding)?;
-        payload.decode()
+        payload.decode_as("result", self.id.as_str())
     }
 
     async fn outcome(&self) -> Result<Outcome> {
@@ -281,7 +281,7 @@ impl<R> Handle<R> {
             key: key.name(),
         };
         let value = self.client.settings().codecs.decode(value, &binding)?;
-        value.decode().map(Some)
+        value.decode_as(binding.kind, binding.key).map(Some)
     }
 
     /// Returns where the run stands. One that is due while no worker serves its type is `Blocked`; see

@@ -35,7 +35,7 @@ pub use crate::engine::chance::{Random, Rng};
 use crate::engine::machine::Machine;
 use crate::error::Result;
 use crate::history::OperationKind;
-use crate::id::{DataKey, Uuid};
+use crate::id::{DataKey, SignalName, Uuid};
 use crate::identity::WorkflowIdentity;
 use crate::payload::Payload;
 
@@ -114,9 +114,14 @@ impl Context {
     /// Waits for the next signal of this name; one that came earlier is taken at once. Signals of a name come in the
     /// order in which they were accepted. Bound the wait with [`Receive::within`].
     ///
+    /// A name that no signal can have fails the run with a typed error, as nothing could ever come.
+    ///
     /// # Errors
     /// `InvalidInput` when the signal's value is not a `T`; `Cancelled` when the run is cancelled.
     pub fn receive<T: DeserializeOwned>(&self, signal: Signal<T>) -> Receive<T> {
+        if let Err(error) = SignalName::new(signal.name()) {
+            self.machine.fail(error);
+        }
         Receive::new(&self.machine, signal)
     }
 
@@ -147,7 +152,8 @@ impl Context {
         let value = self.machine.record(key, || {
             self.machine.seal(Payload::encode(&make())?, "result", name)
         })?;
-        self.machine.unseal(value, "result", name)?.decode()
+        let value = self.machine.unseal(value, "result", name)?;
+        value.decode_as("record", name)
     }
 
     /// Sets a value of the workflow data.
@@ -179,7 +185,7 @@ impl Context {
         };
         self.machine
             .unseal(value, "data", key.name())?
-            .decode()
+            .decode_as("data", key.name())
             .map(Some)
     }
 

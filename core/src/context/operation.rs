@@ -260,7 +260,8 @@ impl<R: DeserializeOwned> Future for Run<R> {
                 key: &this.result_key,
             };
             let codecs = &this.operation.machine.codecs;
-            codecs.decode(payload, &binding)?.decode()
+            let result = codecs.decode(payload, &binding)?;
+            result.decode_as(binding.kind, binding.key)
         })
     }
 }

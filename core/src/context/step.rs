@@ -72,7 +72,8 @@ impl<T: DeserializeOwned> Future for Step<T> {
             Resolution::Outcome(outcome) => {
                 let name = &this.operation.key.name;
                 let machine = &this.operation.machine;
-                machine.unseal(outcome?, "result", name)?.decode()
+                let result = machine.unseal(outcome?, "result", name)?;
+                result.decode_as("result", name)
             }
             Resolution::Cancelled(reason) => Err(cancelled(&this.operation.key, &reason)),
             Resolution::Fired => Err(Error::new(

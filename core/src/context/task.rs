@@ -163,7 +163,10 @@ impl TaskContext {
             key: key.name(),
         };
         value
-            .map(|value| self.inner.codecs.decode(value, &binding)?.decode())
+            .map(|value| {
+                let value = self.inner.codecs.decode(value, &binding)?;
+                value.decode_as(binding.kind, binding.key)
+            })
             .transpose()
     }
 }

@@ -146,9 +146,8 @@ impl Wait {
     fn decode<T: DeserializeOwned>(&self, payload: Payload) -> Result<T> {
         let signal = &self.operation.key.name;
         let payload = self.operation.machine.unseal(payload, "signal", signal)?;
-        payload.decode().map_err(|error| {
-            Error::permanent(error).caused_by(format!("it came as signal `{signal}`"))
-        })
+        let value = payload.decode_as("signal", signal);
+        value.map_err(Error::permanent)
     }
 }
 
