@@ -450,6 +450,9 @@ pub fn decode_record(record: &[u8]) -> Result<Vec<Event>> {
 }
 
 #[cfg(test)]
+mod golden;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -18,6 +18,7 @@ mod control_flow;
 mod cost;
 mod error_recovery;
 mod faults;
+mod golden;
 mod idle;
 mod kill;
 mod nested_workflow;
