@@ -28,6 +28,7 @@ use longhaul_core::clock::BackendClock;
 #[macro_use]
 mod cases;
 pub mod broken;
+pub mod faulty;
 pub mod world;
 
 pub mod arrivals;
