@@ -542,7 +542,7 @@ pub async fn check_proofs<F: Fixture + 'static>() {
     let mut proven = HashSet::new();
     for (fault, names) in PROOFS {
         for name in *names {
-            let case = case(name);
+            let case = crate::case_of(name);
             proven.insert((case.topic, case.name));
             if !fails::<F>(case, *fault).await {
                 wrong.push(format!("{name} does not find out {fault:?}"));
@@ -558,11 +558,4 @@ pub async fn check_proofs<F: Fixture + 'static>() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-fn case(name: &str) -> &'static Case {
-    let found = CASES
-        .iter()
-        .find(|case| name.split_once("::") == Some((case.topic, case.name)));
-    found.unwrap_or_else(|| panic!("`{name}` is no case"))
 }

@@ -34,6 +34,18 @@ macro_rules! list {
     };
 }
 
+/// Makes the test that runs every case once under a fault, for one [`Fixture`](crate::Fixture); see
+/// [`faults`](mod@crate::faults).
+#[macro_export]
+macro_rules! faults {
+    ($fixture:ty) => {
+        #[test]
+        fn every_case_holds_when_one_of_its_calls_goes_wrong() {
+            $crate::faults::check_all::<$fixture>();
+        }
+    };
+}
+
 list! { ($)
     start:
         same_id_starts_once,

@@ -299,7 +299,8 @@ mod tests {
     async fn every_call_draws_the_lot_of_its_own_method() {
         let drawn = Arc::new(Drawn::default());
         let inner = Arc::new(MemoryBackend::open(MemoryConfig::new()));
-        let faulty = Faulty::new(inner, drawn.clone());
+        let plan: Arc<dyn Plan> = Arc::<Drawn>::clone(&drawn);
+        let faulty = Faulty::new(inner, plan);
         call_every_writer(&faulty).await;
         call_every_reader(&faulty).await;
         assert_eq!(*drawn.0.lock().unwrap(), Operation::ALL);
