@@ -475,6 +475,13 @@ faults! {
     /// Ignores updates that come without a turn.
     NeedsATurnToWriteARow:
         "commit::update_without_a_turn_changes_the_row_alone";
+    /// Counts a name that is given twice twice.
+    CountsNamesTwice:
+        "timers::route_that_is_named_twice_counts_once",
+        "tasks::task_that_is_named_twice_counts_once";
+    /// Takes runs that other builds blocked in the order of the builds.
+    TakesBuildByBuild:
+        "timers::runs_that_other_builds_blocked_are_taken_in_the_order_of_their_due_times";
     /// Refuses to start nothing.
     RefusesEmptyBatches:
         "hostile::empty_batches_are_answered_with_nothing";

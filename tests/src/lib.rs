@@ -30,6 +30,7 @@ use longhaul_core::clock::BackendClock;
 mod cases;
 pub mod broken;
 pub mod chance;
+pub mod differential;
 pub mod faults;
 pub mod faulty;
 pub mod insistent;
