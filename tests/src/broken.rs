@@ -496,7 +496,8 @@ pub struct BrokenFixture<F> {
 }
 
 impl<F: Fixture> BrokenFixture<F> {
-    async fn open_with(fault: Fault) -> Self {
+    /// Opens a store with a fault.
+    pub async fn open_with(fault: Fault) -> Self {
         let inner = F::open().await;
         Self {
             backend: Arc::new(backend::Broken::new(inner.backend(), fault)),

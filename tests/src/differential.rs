@@ -7,9 +7,12 @@
 mod action;
 mod branch;
 mod draw;
+mod names;
 mod pair;
 mod perform;
+mod send;
 mod settle;
+mod take;
 mod turns;
 
 use std::collections::BTreeMap;
@@ -147,6 +150,31 @@ where
             }
         }
         report
+    })
+}
+
+/// Returns the first seed whose list finds a difference, and what differs; for tests of the comparison itself.
+pub fn first_difference<L, R>(
+    seeds: Range<u64>,
+    length: usize,
+    left: impl AsyncFn() -> L,
+    right: impl AsyncFn() -> R,
+) -> Option<(u64, Difference)>
+where
+    L: Fixture + 'static,
+    R: Fixture + 'static,
+{
+    crate::runtime().block_on(async {
+        for seed in seeds {
+            let (left, right) = (Box::new(left().await), Box::new(right().await));
+            let pair = Pair::new(left, right, draw::WORKERS);
+            let list: Vec<_> = (0..).zip(draw::draw(seed, length)).collect();
+            let (_, failed) = try_list(pair, &list).await;
+            if let Some(failed) = failed {
+                return Some((seed, failed.difference));
+            }
+        }
+        None
     })
 }
 

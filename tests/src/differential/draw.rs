@@ -10,6 +10,7 @@ use longhaul_core::identity::RunKind;
 use longhaul_core::status::Status;
 
 use super::action::{Action, Fate, TurnPlan, Wrong};
+use super::names::{BUILDS, KEYS, OPERATIONS, QUEUES, ROUTES, RUNS, TASKS};
 use crate::chance::Chance;
 use crate::world::{
     LEASE, SECOND, operation_of, queue, route, run_of, task, workflow_id, workflow_type,
@@ -17,35 +18,6 @@ use crate::world::{
 
 /// Is how many workers there are at a time.
 pub(super) const WORKERS: usize = 4;
-
-/// Names the runs: such that prefixes, cases and patterns matter.
-pub(super) const RUNS: [&str; 18] = [
-    "a",
-    "A",
-    "a/kid",
-    "a%",
-    "a_b",
-    "axb",
-    "b",
-    "b/é",
-    "é",
-    "e\u{301}",
-    "z",
-    "z 1",
-    "z 2",
-    "z 3",
-    "z 4",
-    "y",
-    "y'",
-    "\u{10FFFF}",
-];
-
-pub(super) const ROUTES: [&str; 3] = ["order", "task:charge", "ship"];
-pub(super) const BUILDS: [&str; 3] = ["build-1", "build-2", "build-3"];
-pub(super) const QUEUES: [&str; 2] = ["mail", "print"];
-pub(super) const TASKS: [&str; 2] = ["charge", "refund"];
-pub(super) const KEYS: [&str; 3] = ["k", "K", "l"];
-pub(super) const OPERATIONS: [&str; 3] = ["x", "y", "z"];
 
 /// Draws a list; its first operations join two workers.
 pub(super) fn draw(seed: u64, length: usize) -> Vec<Action> {
@@ -81,7 +53,8 @@ impl Drawing {
     }
 
     fn several<T>(&mut self, most: usize, mut draw: impl FnMut(&mut Self) -> T) -> Vec<T> {
-        let count = 1 + self.0.below(most);
+        let is_empty = self.0.happens(2);
+        let count = if is_empty { 0 } else { 1 + self.0.below(most) };
         (0..count).map(|_| draw(self)).collect()
     }
 
@@ -146,7 +119,7 @@ impl Drawing {
                 is_next: self.0.happens(10),
             },
             925..965 => Action::Repeat {
-                back: self.0.below(12),
+                back: self.0.below(6),
             },
             _ => self.look(),
         }
@@ -234,7 +207,7 @@ impl Drawing {
         let mut run = run_of(RUNS[self.run()]);
         run.route = route(ROUTES[self.0.below(ROUTES.len())]);
         run.fingerprint = [u8::from(self.0.happens(10)); 16];
-        run.record = vec![u8::try_from(self.0.below(256)).unwrap(); self.0.below(9)];
+        run.record = self.record();
         if self.0.happens(30) {
             run.kind = RunKind::Task;
             run.identity.workflow_type = workflow_type("charge");
@@ -242,6 +215,9 @@ impl Drawing {
         if self.0.happens(40) {
             let value = self.0.pick(&["7", "8", ""]);
             run.tags.push(("plan".to_owned(), (*value).to_owned()));
+            if self.0.happens(50) {
+                run.tags.reverse();
+            }
         }
         if self.0.happens(15) {
             let parent = run_of(RUNS[self.run()]).identity;
@@ -250,6 +226,12 @@ impl Drawing {
             run.parent_operation = Some(operation_of("x"));
         }
         run
+    }
+
+    fn record(&mut self) -> Vec<u8> {
+        let length = *self.0.pick(&[0_u32, 1, 1, 9, 9, 9, 300, 66_000]);
+        let byte = *self.0.pick(&[0, 1, b'\'', 255]);
+        (0..length).map(|at| byte ^ at.to_be_bytes()[3]).collect()
     }
 
     fn commit(&mut self) -> Action {

@@ -144,10 +144,8 @@ impl Pair {
         self.operations += 1;
         let mut left = call(&*self.left.backend()).await.map_err(|e| e.kind());
         let mut right = call(&*self.right.backend()).await.map_err(|e| e.kind());
-        for answer in [&mut left, &mut right] {
-            if let Ok(answer) = answer {
-                even_out(answer);
-            }
+        for answer in [&mut left, &mut right].into_iter().flatten() {
+            even_out(answer);
         }
         if left == right {
             return Ok(left);

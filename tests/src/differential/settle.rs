@@ -9,11 +9,11 @@ use longhaul_core::identity::RunKind;
 use longhaul_core::status::Status;
 
 use super::action::Action;
-use super::draw::{BUILDS, KEYS, QUEUES, ROUTES, RUNS, TASKS};
+use super::names::{BUILDS, KEYS, QUEUES, ROUTES, RUNS, TASKS};
 use super::pair::{Difference, Pair};
-use super::perform::{
-    acquire, beat, data, deliver, history, inbox, list, owned, perform, register,
-};
+use super::perform::{beat, data, history, list, owned, perform, register};
+use super::send::{deliver, inbox};
+use super::take::acquire;
 use super::turns::{note_children, owners};
 use crate::world::{LEASE, list_of, queue, route, task, workflow_id, workflow_type};
 
@@ -118,6 +118,9 @@ fn filters() -> Vec<RunFilter> {
     }
     for (name, value) in [("customer", "7"), ("plan", "7"), ("plan", "")] {
         push(&|filter| filter.tags = vec![(name.to_owned(), value.to_owned())]);
+    }
+    for prefix in ["a%", "a_", "", "z "] {
+        push(&|filter| filter.id_prefix = Some(prefix.to_owned()));
     }
     for id in ["a", "A", "b"] {
         push(&|filter| filter.parent = Some(workflow_id(id)));

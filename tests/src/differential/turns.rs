@@ -15,9 +15,10 @@ use longhaul_core::payload::Payload;
 
 use super::action::{Fate, TurnPlan, Wrong};
 use super::branch::Branch;
-use super::draw::{BUILDS, KEYS, OPERATIONS, QUEUES, RUNS, TASKS};
+use super::names::{BUILDS, KEYS, OPERATIONS, QUEUES, RUNS, TASKS};
 use super::pair::{Difference, Pair, Write};
-use super::perform::{deliver, row};
+use super::perform::row;
+use super::send::deliver;
 use crate::world::{
     SECOND, body_of, lane, list_of, operation_of, queue, run_of, task, workflow_id,
 };
