@@ -1,5 +1,7 @@
 //! Task queues: what workers claim, and what they report.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use longhaul_core::backend::{
     ArrivalBody, ArrivalKind, Arrived, AttemptReport, ClaimRequest, QueuedAttempt, Reported,
@@ -83,12 +85,15 @@ pub(crate) fn claimable(
 ) -> (usize, Option<Timestamp>) {
     let mut count = 0_usize;
     let mut next: Option<Timestamp> = None;
-    for queue in &serves.queues {
-        for task in &serves.tasks {
-            let (due, ahead) = store.queues.count(queue, task, limit, now);
-            count = count.saturating_add(due);
-            next = next.into_iter().chain(ahead).min();
-        }
+    let pairs: BTreeSet<_> = serves
+        .queues
+        .iter()
+        .flat_map(|queue| serves.tasks.iter().map(move |task| (queue, task)))
+        .collect();
+    for (queue, task) in pairs {
+        let (due, ahead) = store.queues.count(queue, task, limit, now);
+        count = count.saturating_add(due);
+        next = next.into_iter().chain(ahead).min();
     }
     (count.min(limit), next)
 }

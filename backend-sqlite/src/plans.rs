@@ -16,12 +16,12 @@ const HOT: [(&str, &str); 14] = [
     ),
     (timers::DUE_NEXT, "run_due (route=? AND wake_at>?)"),
     (
-        timers::BLOCKED_BEFORE,
-        "run_blocked (route=? AND blocked_build>? AND blocked_build<?)",
+        timers::BLOCKING,
+        "run_blocked (route=? AND blocked_build>?)",
     ),
     (
-        timers::BLOCKED_AFTER,
-        "run_blocked (route=? AND blocked_build>?)",
+        timers::BLOCKED,
+        "run_blocked (route=? AND blocked_build=? AND wake_at>? AND wake_at<?)",
     ),
     (state::UNREAD, "run_unread (owner=?)"),
     (takeover::FREE, "run_owned (owner=?)"),

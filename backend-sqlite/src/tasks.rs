@@ -3,6 +3,8 @@
 //! Invariants: an attempt is in one of two indexes until it is claimed: by its time while that is ahead, by priority
 //! after it. So neither delayed attempts nor those of other tasks are looked at when attempts are claimed.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use longhaul_core::backend::{
     ArrivalBody, ArrivalKind, Arrived, AttemptReport, ClaimRequest, PAGE_MAX, QueuedAttempt,
@@ -124,6 +126,7 @@ fn ready(
         }
     }
     found.sort_unstable();
+    found.dedup();
     found.truncate(slots);
     Ok(found.into_iter().map(|(_, _, number)| number).collect())
 }
@@ -190,10 +193,11 @@ pub(crate) fn claimable(
 ) -> Result<(usize, Option<Timestamp>)> {
     let mut count = 0_usize;
     let mut next: Option<i64> = None;
-    let pairs = serves
+    let pairs: BTreeSet<_> = serves
         .queues
         .iter()
-        .flat_map(|queue| serves.tasks.iter().map(move |task| (queue, task)));
+        .flat_map(|queue| serves.tasks.iter().map(move |task| (queue, task)))
+        .collect();
     for (queue, task) in pairs {
         let (queue, task, now) = (queue.as_str(), task.as_str(), now.as_micros());
         let mut ready = connection.prepare_cached(READY)?;

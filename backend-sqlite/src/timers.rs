@@ -7,7 +7,7 @@
 use async_trait::async_trait;
 use longhaul_core::backend::{Due, PAGE_MAX, Result as Answered, Serves, Timers};
 use longhaul_core::clock::Timestamp;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use crate::SqliteBackend;
 use crate::error::Result;
@@ -25,18 +25,18 @@ pub(crate) const DUE_NEXT: &str = "
       and route = ?1 and wake_at > ?2
     order by wake_at limit 1";
 
-/// Finds runs that builds before this one, in the order of their names, could not go on with.
-pub(crate) const BLOCKED_BEFORE: &str = "
-    select number, wake_at from run indexed by run_blocked
+/// Finds the next build, in the order of their names, that could not go on with some run.
+pub(crate) const BLOCKING: &str = "
+    select blocked_build from run indexed by run_blocked
     where owner is null and wake_at is not null and paused = 0 and blocked_build is not null
-      and route = ?1 and blocked_build < ?4 and wake_at <= ?2
-    limit ?3";
+      and route = ?1 and blocked_build > ?2
+    order by blocked_build limit 1";
 
-pub(crate) const BLOCKED_AFTER: &str = "
+pub(crate) const BLOCKED: &str = "
     select number, wake_at from run indexed by run_blocked
     where owner is null and wake_at is not null and paused = 0 and blocked_build is not null
-      and route = ?1 and blocked_build > ?4 and wake_at <= ?2
-    limit ?3";
+      and route = ?1 and blocked_build = ?4 and wake_at <= ?2
+    order by wake_at limit ?3";
 
 #[async_trait]
 impl Timers for SqliteBackend {
@@ -64,8 +64,6 @@ pub(crate) fn due(connection: &Connection, serves: &Serves, now: Timestamp) -> R
 }
 
 /// Returns up to `limit` due runs, the oldest due first.
-///
-/// Where more than `limit` runs are blocked by other builds, those of one build come before those of another.
 pub(crate) fn due_runs(
     connection: &Connection,
     serves: &Serves,
@@ -74,24 +72,46 @@ pub(crate) fn due_runs(
 ) -> Result<Vec<RunNumber>> {
     let mut found: Vec<(i64, RunNumber)> = Vec::new();
     for route in &serves.routes {
-        let (route, now, build) = (route.as_str(), now.as_micros(), serves.build.as_str());
-        for (statement, names_build) in [
-            (DUE_NOW, false),
-            (BLOCKED_BEFORE, true),
-            (BLOCKED_AFTER, true),
-        ] {
-            let mut statement = connection.prepare_cached(statement)?;
-            let mut rows = if names_build {
-                statement.query(params![route, now, limit, build])?
-            } else {
-                statement.query(params![route, now, limit])?
-            };
-            while let Some(row) = rows.next()? {
-                found.push((row.get(1)?, row.get(0)?));
+        let (route, now) = (route.as_str(), now.as_micros());
+        find(connection, DUE_NOW, params![route, now, limit], &mut found)?;
+        let mut last = String::new();
+        while let Some(build) = next_blocking(connection, route, &last)? {
+            if build != serves.build.as_str() {
+                find(
+                    connection,
+                    BLOCKED,
+                    params![route, now, limit, build],
+                    &mut found,
+                )?;
             }
+            last = build;
         }
     }
     found.sort_unstable();
+    found.dedup();
     found.truncate(limit);
     Ok(found.into_iter().map(|(_, number)| number).collect())
+}
+
+fn find(
+    connection: &Connection,
+    statement: &str,
+    asked: &[&dyn ToSql],
+    found: &mut Vec<(i64, RunNumber)>,
+) -> Result<()> {
+    let mut statement = connection.prepare_cached(statement)?;
+    let mut rows = statement.query(asked)?;
+    while let Some(row) = rows.next()? {
+        found.push((row.get(1)?, row.get(0)?));
+    }
+    Ok(())
+}
+
+/// Returns the build after `last` that blocked a run of a route: there are few, and none as a rule.
+fn next_blocking(connection: &Connection, route: &str, last: &str) -> Result<Option<String>> {
+    let found = connection
+        .prepare_cached(BLOCKING)?
+        .query_row(params![route, last], |row| row.get(0))
+        .optional()?;
+    Ok(found)
 }

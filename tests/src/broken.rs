@@ -482,6 +482,13 @@ faults! {
     /// Ignores updates that come without a turn.
     NeedsATurnToWriteARow:
         "commit::update_without_a_turn_changes_the_row_alone";
+    /// Counts a name that is given twice twice.
+    CountsNamesTwice:
+        "timers::route_that_is_named_twice_counts_once",
+        "tasks::task_that_is_named_twice_counts_once";
+    /// Takes runs that other builds blocked in the order of the builds.
+    TakesBuildByBuild:
+        "timers::runs_that_other_builds_blocked_are_taken_in_the_order_of_their_due_times";
     /// Refuses to start nothing.
     RefusesEmptyBatches:
         "hostile::empty_batches_are_answered_with_nothing";
@@ -496,7 +503,8 @@ pub struct BrokenFixture<F> {
 }
 
 impl<F: Fixture> BrokenFixture<F> {
-    async fn open_with(fault: Fault) -> Self {
+    /// Opens a store with a fault.
+    pub async fn open_with(fault: Fault) -> Self {
         let inner = F::open().await;
         Self {
             backend: Arc::new(backend::Broken::new(inner.backend(), fault)),
@@ -555,7 +563,7 @@ pub async fn check_proofs<F: Fixture + 'static>() {
     let mut proven = HashSet::new();
     for (fault, names) in PROOFS {
         for name in *names {
-            let case = case(name);
+            let case = crate::case_of(name);
             proven.insert((case.topic, case.name));
             if !fails::<F>(case, *fault).await {
                 wrong.push(format!("{name} does not find out {fault:?}"));
@@ -571,11 +579,4 @@ pub async fn check_proofs<F: Fixture + 'static>() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
-fn case(name: &str) -> &'static Case {
-    let found = CASES
-        .iter()
-        .find(|case| name.split_once("::") == Some((case.topic, case.name)));
-    found.unwrap_or_else(|| panic!("`{name}` is no case"))
 }

@@ -34,6 +34,18 @@ macro_rules! list {
     };
 }
 
+/// Makes the test that runs every case once under a fault, for one [`Fixture`](crate::Fixture); see
+/// [`faults`](mod@crate::faults).
+#[macro_export]
+macro_rules! faults {
+    ($fixture:ty) => {
+        #[test]
+        fn every_case_holds_when_one_of_its_calls_goes_wrong() {
+            $crate::faults::check_all::<$fixture>();
+        }
+    };
+}
+
 list! { ($)
     start:
         same_id_starts_once,
@@ -136,7 +148,9 @@ list! { ($)
         count_of_due_runs_ends_at_the_largest_page,
         racing_acquirers_take_each_run_once,
         park_until_a_time_that_is_past_is_due_at_once,
-        clock_is_never_ahead_of_due_times;
+        clock_is_never_ahead_of_due_times,
+        route_that_is_named_twice_counts_once,
+        runs_that_other_builds_blocked_are_taken_in_the_order_of_their_due_times;
     tasks:
         claimed_attempt_is_what_was_queued,
         higher_priority_is_claimed_first,
@@ -158,7 +172,8 @@ list! { ($)
         withdrawn_attempt_is_neither_claimed_nor_reported,
         attempt_of_a_finished_run_is_neither_claimed_nor_reported,
         next_attempt_of_an_operation_is_an_attempt_of_its_own,
-        beat_counts_what_can_be_claimed_and_knows_when_more_can;
+        beat_counts_what_can_be_claimed_and_knows_when_more_can,
+        task_that_is_named_twice_counts_once;
     inspect:
         runs_are_listed_in_the_order_of_the_bytes_of_their_ids,
         pages_miss_and_repeat_nothing_while_others_are_started,

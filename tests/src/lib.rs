@@ -17,6 +17,7 @@
     reason = "the name of a case is a sentence that says what it checks"
 )]
 
+use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,6 +29,11 @@ use longhaul_core::clock::BackendClock;
 #[macro_use]
 mod cases;
 pub mod broken;
+pub mod chance;
+pub mod differential;
+pub mod faults;
+pub mod faulty;
+pub mod insistent;
 pub mod world;
 
 pub mod arrivals;
@@ -73,18 +79,40 @@ pub struct Case {
     pub check: fn(World) -> Checking,
 }
 
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}::{}", self.topic, self.name)
+    }
+}
+
+/// Finds a case by its `topic::name`.
+///
+/// # Panics
+/// When there is none.
+#[must_use]
+pub fn case_of(name: &str) -> &'static Case {
+    let found = CASES
+        .iter()
+        .find(|case| name.split_once("::") == Some((case.topic, case.name)));
+    found.unwrap_or_else(|| panic!("`{name}` is no case"))
+}
+
 /// Is a case under way.
 pub type Checking = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Runs a case on a new store, on a runtime of its own.
 pub fn run<F: Fixture + 'static>(check: fn(World) -> Checking) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_time()
-        .build()
-        .unwrap();
-    runtime.block_on(async {
+    runtime().block_on(async {
         let fixture: Box<dyn Fixture> = Box::new(F::open().await);
         check(World::over(fixture).await).await;
     });
+}
+
+/// Makes the runtime that cases run on.
+pub(crate) fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap()
 }

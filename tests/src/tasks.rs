@@ -382,3 +382,16 @@ pub async fn beat_counts_what_can_be_claimed_and_knows_when_more_can(world: Worl
     let last = Some(due.after(SECOND));
     assert_eq!((beat.claimable, beat.next_claimable), (1, last));
 }
+
+pub async fn task_that_is_named_twice_counts_once(world: World) {
+    queued(&world, |run| vec![run.attempt("1"), run.attempt("2")]).await;
+    let twice = longhaul_core::backend::Serves {
+        tasks: vec![task("charge"), task("charge")],
+        queues: vec![queue("mail"), queue("mail")],
+        ..crate::world::serves()
+    };
+    assert_eq!(world.beat_as(world.me, &twice).await.claimable, 2);
+    let slots = [("mail", 3)];
+    let claimed = claim_of(&world, world.me, &slots, &["charge", "charge"]).await;
+    assert_eq!(operations(&claimed), ["1", "2"]);
+}

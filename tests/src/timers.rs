@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use longhaul_core::backend::{Due, PAGE_MAX, RunFilter, Serves};
 
-use crate::world::{SECOND, World, acquired_ids, route, run_of, serves};
+use crate::world::{SECOND, World, acquired_ids, route, run_of, serves, serves_of_build};
 
 pub async fn run_is_not_due_before_its_time_and_due_exactly_at_it(world: World) {
     let wake_at = world.now().after(SECOND);
@@ -153,4 +153,34 @@ pub async fn clock_is_never_ahead_of_due_times(world: World) {
         .start_and_park("a", Some(world.backend().clock()))
         .await;
     assert_eq!(world.due().await.now, 1);
+}
+
+pub async fn route_that_is_named_twice_counts_once(world: World) {
+    world.start("a").await;
+    world.start_and_park("b", Some(world.now())).await;
+    let twice = Serves {
+        routes: vec![route("order"), route("order")],
+        ..serves()
+    };
+    assert_eq!(world.backend().due(&twice).await.unwrap().now, 2);
+    assert_eq!(world.beat_as(world.me, &twice).await.due.now, 2);
+    let taken = world.acquire_as(world.me, &twice, 3).await;
+    let epochs: Vec<_> = taken.iter().map(|run| run.run.epoch.0).collect();
+    assert_eq!(acquired_ids(&taken), ["a", "b"]);
+    assert_eq!(epochs, [1, 2]);
+}
+
+pub async fn runs_that_other_builds_blocked_are_taken_in_the_order_of_their_due_times(
+    world: World,
+) {
+    for (id, build) in [("a", "build-3"), ("b", "build-1"), ("c", "build-3")] {
+        let mut run = world.start_owned(id).await;
+        world.done(run.turn().block(build), &mut run).await;
+        world.advance(SECOND);
+    }
+    let other = serves_of_build("build-9");
+    for id in ["a", "b", "c"] {
+        let taken = world.acquire_as(world.me, &other, 1).await;
+        assert_eq!(acquired_ids(&taken), [id]);
+    }
 }

@@ -85,14 +85,7 @@ impl World {
 
     /// Joins a worker of this id.
     pub async fn join_as(&self, worker: WorkerId) -> Result<()> {
-        let request = JoinRequest {
-            worker,
-            lease: LEASE,
-            lanes: 2,
-            serves: serves(),
-            label: "a worker".to_owned(),
-        };
-        self.backend().join(request).await
+        self.backend().join(join_of(worker)).await
     }
 
     /// Asks for a beat that extends nothing.
@@ -103,19 +96,18 @@ impl World {
     /// Asks for a beat of a worker that serves this.
     pub async fn beat_as(&self, worker: WorkerId, serves: &Serves) -> Beat {
         let request = BeatRequest {
-            worker,
-            extend: None,
             serves: serves.clone(),
+            ..beat_of(worker)
         };
         self.backend().beat(request).await.unwrap()
     }
 
     /// Extends a lease.
     pub async fn extend(&self, worker: WorkerId) -> Result<Beat> {
+        let extend = Some(LEASE);
         let request = BeatRequest {
-            worker,
-            extend: Some(LEASE),
-            serves: serves(),
+            extend,
+            ..beat_of(worker)
         };
         self.backend().beat(request).await
     }
@@ -177,9 +169,9 @@ impl World {
         limit: usize,
     ) -> Vec<AcquiredRun> {
         let request = AcquireRequest {
-            lane: lane(worker),
             serves: serves.clone(),
             limit,
+            ..acquire_of(worker)
         };
         self.backend().acquire(request).await.unwrap()
     }
@@ -295,13 +287,7 @@ impl World {
 
     /// Returns the history of a run.
     pub async fn history(&self, id: &str) -> Vec<StoredTurn> {
-        let request = HistoryRequest {
-            run: workflow_id(id),
-            segment: None,
-            from: TurnNumber(0),
-            limit: PAGE_MAX,
-        };
-        self.backend().history(request).await.unwrap()
+        self.backend().history(history_of(id)).await.unwrap()
     }
 
     /// Returns how many turns a run has.
@@ -317,21 +303,12 @@ impl World {
 
     /// Returns the ids of the runs that a filter chooses.
     pub async fn list(&self, filter: RunFilter) -> Vec<String> {
-        let request = ListRequest {
-            filter,
-            after: None,
-            limit: PAGE_MAX,
-        };
-        ids(&self.backend().list(request).await.unwrap())
+        ids(&self.backend().list(list_of(filter)).await.unwrap())
     }
 
     /// Claims attempts of the default queue.
     pub async fn claim(&self, worker: WorkerId, slots: usize) -> Vec<QueuedAttempt> {
-        let request = ClaimRequest {
-            worker,
-            queues: vec![(queue("mail"), slots)],
-            tasks: vec![task("charge")],
-        };
+        let request = claim_of(worker, slots);
         self.backend().claim(request).await.unwrap()
     }
 
@@ -592,6 +569,69 @@ pub fn serves_of_build(build: &str) -> Serves {
     Serves {
         build: BuildId::new(build).unwrap(),
         ..serves()
+    }
+}
+
+/// Makes the request that joins a worker.
+#[must_use]
+pub fn join_of(worker: WorkerId) -> JoinRequest {
+    JoinRequest {
+        worker,
+        lease: LEASE,
+        lanes: 2,
+        serves: serves(),
+        label: "a worker".to_owned(),
+    }
+}
+
+/// Makes a beat that extends nothing.
+#[must_use]
+pub fn beat_of(worker: WorkerId) -> BeatRequest {
+    BeatRequest {
+        worker,
+        extend: None,
+        serves: serves(),
+    }
+}
+
+/// Makes the request of a worker's first lane for all that is due.
+#[must_use]
+pub fn acquire_of(worker: WorkerId) -> AcquireRequest {
+    AcquireRequest {
+        lane: lane(worker),
+        serves: serves(),
+        limit: 100,
+    }
+}
+
+/// Makes the claim of attempts of the default queue.
+#[must_use]
+pub fn claim_of(worker: WorkerId, slots: usize) -> ClaimRequest {
+    ClaimRequest {
+        worker,
+        queues: vec![(queue("mail"), slots)],
+        tasks: vec![task("charge")],
+    }
+}
+
+/// Makes the request for the first page of the runs that a filter chooses.
+#[must_use]
+pub fn list_of(filter: RunFilter) -> ListRequest {
+    ListRequest {
+        filter,
+        after: None,
+        limit: PAGE_MAX,
+    }
+}
+
+/// Makes the request for the first page of a run's newest history.
+#[must_use]
+pub fn history_of(id: &str) -> HistoryRequest {
+    HistoryRequest {
+        run: workflow_id(id),
+        segment: None,
+        from: TurnNumber(0),
+        limit: PAGE_MAX,
     }
 }
 

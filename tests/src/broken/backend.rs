@@ -1,6 +1,6 @@
 //! A backend that passes everything on to a right one, except for its one fault.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -20,7 +20,7 @@ use longhaul_core::payload::Payload;
 use longhaul_core::status::Status;
 
 use super::Fault;
-use crate::world::{LEASE, SECOND, new_write_id, route, task};
+use crate::world::{LEASE, SECOND, list_of, new_write_id, route, task};
 
 /// Wraps a right backend.
 #[derive(Debug)]
@@ -285,6 +285,23 @@ impl Broken {
         }
     }
 
+    async fn acquire_build_by_build(&self, request: AcquireRequest) -> Result<Vec<AcquiredRun>> {
+        let mut build_of = HashMap::new();
+        for row in self.inner.list(list_of(RunFilter::default())).await? {
+            let build = row.blocked.map(|(_, build)| build.as_str().to_owned());
+            build_of.insert(row.identity.workflow_id, build);
+        }
+        let limit = request.limit;
+        let every = AcquireRequest {
+            limit: PAGE_MAX,
+            ..request
+        };
+        let mut taken = self.inner.acquire(every).await?;
+        taken.sort_by_key(|run| build_of.get(&run.run.identity.workflow_id).cloned());
+        taken.truncate(limit);
+        Ok(taken)
+    }
+
     fn spoil_serves(&self, serves: &Serves) -> Serves {
         let mut serves = serves.clone();
         match self.fault {
@@ -343,6 +360,10 @@ impl Broken {
 
 fn plain(text: &str) -> String {
     text.chars().filter(|c| !"'\"%".contains(*c)).collect()
+}
+
+fn is_unique<T: Ord>(names: &[T]) -> bool {
+    names.iter().collect::<BTreeSet<_>>().len() == names.len()
 }
 
 struct Silence;
@@ -484,6 +505,7 @@ impl State for Broken {
         match self.fault {
             Fault::WakesNobody => return Ok(Vec::new()),
             Fault::IgnoresTheLimit | Fault::TakesTheNewestFirst => request.limit = PAGE_MAX,
+            Fault::TakesBuildByBuild => return self.acquire_build_by_build(request).await,
             _ => {}
         }
         let taken = match self.inner.acquire(request).await {
@@ -687,6 +709,7 @@ impl Timers for Broken {
         match self.fault {
             Fault::WakesNobody => due = Due::default(),
             Fault::ForgetsNextTimes => due.next = None,
+            Fault::CountsNamesTwice if !is_unique(&serves.routes) => due.now *= 2,
             Fault::CountsBeyondThePage if due.now == PAGE_MAX => due.now += 1,
             Fault::CountsOwnedRuns => {
                 let filter = RunFilter {
@@ -719,7 +742,11 @@ impl Tasks for Broken {
             }
             _ => {}
         }
-        let claimed = self.inner.claim(request).await?;
+        let is_doubled = self.has(Fault::CountsNamesTwice) && !is_unique(&request.tasks);
+        let mut claimed = self.inner.claim(request).await?;
+        if is_doubled {
+            claimed.extend(claimed.clone());
+        }
         let claimed = self.reversed(Fault::ReversesClaims, claimed);
         if self.has(Fault::ClaimsTwice) {
             let mut memory = self.memory();
