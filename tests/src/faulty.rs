@@ -53,6 +53,7 @@ operations! {
     Deliver "deliver",
     Due "due",
     Claim "claim",
+    Claimed "claimed",
     Report "report",
     Run "run",
     States "states",
@@ -325,6 +326,7 @@ mod tests {
         let _ = faulty.deliver(1).await;
         let _ = faulty.due(&serves()).await;
         let _ = faulty.claim(claim_of(worker, 1)).await;
+        let _ = faulty.claimed(worker).await;
         let _ = faulty.report(Vec::new()).await;
     }
 

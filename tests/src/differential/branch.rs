@@ -85,6 +85,7 @@ branches! {
     TakenOverClaims "takeover gives up claims",
     InboxRead "inbox is read",
     Claimed "attempt is claimed",
+    ClaimsListed "claims are listed",
     ClaimedByTheDead "claim of a dead worker",
     Enqueued "attempt is queued",
     Withdrawn "attempt is withdrawn",

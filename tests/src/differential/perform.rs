@@ -225,6 +225,8 @@ pub(super) async fn owned(
 ) -> Result<Vec<WorkflowId>, Difference> {
     let owned = pair.get(async |it| it.owned(worker).await).await?;
     pair.note_if(owned.len() > 1, Branch::OwnedSeveral);
+    let claimed = pair.get(async |it| it.claimed(worker).await).await?;
+    pair.note_if(!claimed.is_empty(), Branch::ClaimsListed);
     Ok(owned.into_iter().map(|(run, _)| run).collect())
 }
 

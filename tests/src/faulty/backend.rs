@@ -113,6 +113,11 @@ impl Tasks for Faulty {
         self.call(Operation::Claim, call).await
     }
 
+    async fn claimed(&self, worker: WorkerId) -> Result<Vec<QueuedAttempt>> {
+        let call = || self.inner.claimed(worker);
+        self.call(Operation::Claimed, call).await
+    }
+
     async fn report(&self, reports: Vec<AttemptReport>) -> Result<Vec<Reported>> {
         let call = || self.inner.report(reports.clone());
         self.call(Operation::Report, call).await

@@ -111,6 +111,11 @@ impl Tasks for Insistent {
         Self::ask(call).await
     }
 
+    async fn claimed(&self, worker: WorkerId) -> Result<Vec<QueuedAttempt>> {
+        let call = || self.asked.claimed(worker);
+        Self::ask(call).await
+    }
+
     async fn report(&self, reports: Vec<AttemptReport>) -> Result<Vec<Reported>> {
         let call = || self.asked.report(reports.clone());
         Self::ask(call).await
