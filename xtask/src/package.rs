@@ -157,7 +157,9 @@ fn test_toy(published: &[Published]) -> Result<Count> {
     let (text, is_ok) = stream(&mut offline(&folder, &cases))?;
     let count = counts(&text);
     ensure!(is_ok, "the toy backend fails over the packed crates");
-    let mut last = offline(&folder, &["test", "--test", "specific", "--test", "listed"]);
+    let others = ["specific", "faults", "listed"].map(|name| ["--test", name]);
+    let others = [&["test"], others.as_flattened()].concat();
+    let mut last = offline(&folder, &others);
     let (text, is_ok) = stream(last.args(["--", "--nocapture"]))?;
     let listed = listed(&text).filter(|_| is_ok);
     ensure!(
