@@ -62,6 +62,8 @@ pub(crate) fn run() -> Result<()> {
         "broken",
         "--test",
         "simulator",
+        "--test",
+        "regressions",
     ];
     let docs = vec![
         "test",
