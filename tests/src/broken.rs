@@ -198,7 +198,8 @@ faults! {
     /// Tells nobody of lost attempts.
     TellsNobodyOfLostAttempts:
         "ownership::takeover_gives_up_claims_and_tells_their_runs",
-        "ownership::lost_claim_of_a_parked_run_makes_it_due";
+        "ownership::lost_claim_of_a_parked_run_makes_it_due",
+        "cancellation::dropped_claim_leaves_its_attempt_queued_or_claimed";
     /// Tells nobody of refused subworkflows.
     TellsNobodyOfRefusedSubworkflows:
         "commit::subworkflow_whose_id_is_taken_arrives_as_closed_without_content";
@@ -235,7 +236,8 @@ faults! {
         "ownership::beat_without_extension_only_reads";
     /// Extends no lease.
     NeverExtends:
-        "ownership::beat_extends_the_lease_only_when_asked_to";
+        "ownership::beat_extends_the_lease_only_when_asked_to",
+        "cancellation::dropped_beat_extends_when_it_is_asked_again";
     /// Answers the beat of a dead worker.
     BeatsForTheDead:
         "ownership::beat_of_a_dead_worker_says_so",
@@ -260,7 +262,8 @@ faults! {
         "commit::outbox_delivers_each_message_once_and_in_order";
     /// Frees nothing when a worker leaves.
     LeavesWithEverything:
-        "ownership::worker_that_leaves_frees_what_it_had";
+        "ownership::worker_that_leaves_frees_what_it_had",
+        "cancellation::dropped_leave_frees_what_there_was_once";
     /// Says that it took over and does nothing.
     TakesNothingOver:
         "ownership::takeover_frees_runs_and_counts_the_loss",
@@ -465,7 +468,9 @@ faults! {
         "reopening::reopening_keeps_queues_and_claims",
         "reopening::reopening_keeps_the_outbox",
         "reopening::reopening_keeps_due_times_seals_and_losses",
-        "reopening::reopening_keeps_what_was_fixed_when_the_store_was_made";
+        "reopening::reopening_keeps_what_was_fixed_when_the_store_was_made",
+        "reopening::reopening_keeps_what_blocks_a_run",
+        "reopening::reopening_keeps_the_dead_dead";
     /// Delivers nothing once a run was sealed.
     DeliversNothingPastSeals:
         "commit::message_gets_past_a_seal";
@@ -482,6 +487,103 @@ faults! {
     /// Takes runs that other builds blocked in the order of the builds.
     TakesBuildByBuild:
         "timers::runs_that_other_builds_blocked_are_taken_in_the_order_of_their_due_times";
+    /// Starts runs over subworkflows.
+    StartsOverSubworkflows:
+        "start::start_of_an_id_that_a_subworkflow_has_finds_it";
+    /// Takes runs that are started again through a lane.
+    StartsTakeOver:
+        "start::start_through_a_lane_takes_no_run_that_is_there";
+    /// Takes a later mark for what was read, also when it is lower.
+    ReadsGoBack:
+        "commit::what_was_read_stays_read";
+    /// Clears losses at a park alone.
+    KeepsLossesOfReleasedRuns:
+        "commit::release_and_block_clear_the_count_of_losses";
+    /// Lifts a seal at a drain that has none.
+    DrainsUnseal:
+        "commit::seal_outlasts_later_drains";
+    /// Lifts a seal at a park or an end alone.
+    LiftsSealsByParkAlone:
+        "commit::seal_is_lifted_by_release_and_block";
+    /// Refuses no subworkflow whose id another of the same batch took.
+    ForgetsRefusalsWithinABatch:
+        "commit::two_turns_of_a_batch_that_want_one_id_get_one_subworkflow";
+    /// Ignores a subworkflow that has the id of its parent.
+    IgnoresSubworkflowsOfOwnId:
+        "commit::subworkflow_with_the_id_of_its_parent_is_refused";
+    /// Drops what a run sends to itself.
+    DropsMessagesToSelf:
+        "commit::message_to_the_sender_itself_arrives";
+    /// Wakes no run by a message.
+    DeliversWithoutWaking:
+        "commit::message_makes_a_parked_run_due";
+    /// Refuses the beat of a worker whose lease is over.
+    RefusesLateBeats:
+        "ownership::lease_that_is_over_can_be_extended_until_somebody_takes_over";
+    /// Extends by the lease of the join whatever the beat asks for.
+    ExtendsByTheFirstLease:
+        "ownership::beat_extends_by_what_it_asks_for";
+    /// Takes over from the first of several workers.
+    TakesOverOneAtATime:
+        "ownership::takeover_frees_what_all_the_dead_had";
+    /// Loses the inboxes of runs whose owner died.
+    LosesInboxesOfTheDead:
+        "ownership::takeover_keeps_unread_arrivals";
+    /// Takes nothing for read that a dead owner read.
+    ReadsAnewAfterTakeovers:
+        "ownership::takeover_keeps_what_the_dead_have_read";
+    /// Tells one run of its lost attempts, and no other.
+    TellsOneRunOfLostAttempts:
+        "ownership::takeover_tells_each_run_of_its_own_lost_attempts";
+    /// Drops the claims of runs whose owner died.
+    DropsClaimsWithOwners:
+        "ownership::claim_outlives_the_owner_of_its_run";
+    /// Looks for repeated writes before a batch, not within it.
+    ForgetsWritesWithinABatch:
+        "arrivals::same_write_twice_in_one_batch_arrives_once";
+    /// Stores every arrival as a signal.
+    TakesEverythingForASignal:
+        "arrivals::arrivals_of_every_kind_come_back_as_they_were";
+    /// Takes a far time for now.
+    WrapsFarTimes:
+        "timers::park_until_the_last_time_there_is_is_kept";
+    /// Puts an attempt into its queue again.
+    QueuesAgain:
+        "tasks::attempt_that_is_queued_already_is_not_put_in_twice";
+    /// Drops outcomes once a run was sealed.
+    DropsOutcomesPastSeals:
+        "tasks::outcomes_and_losses_of_attempts_get_past_a_seal";
+    /// Hands out attempts task by task.
+    ClaimsTaskByTask:
+        "tasks::claim_order_spans_the_tasks_of_a_queue";
+    /// Forgets the priority of an attempt that is not due yet.
+    ForgetsPrioritiesOfTheDelayed:
+        "tasks::delayed_attempt_keeps_its_priority";
+    /// Withdraws the first attempt of an operation alone.
+    WithdrawsOneAttempt:
+        "tasks::withdrawal_takes_every_attempt_of_its_operation";
+    /// Withdraws an operation of all runs.
+    WithdrawsForAllRuns:
+        "tasks::withdrawal_leaves_the_attempts_of_other_runs";
+    /// Takes a report for that of any run's attempt.
+    ReportsForAnyRun:
+        "tasks::report_ends_the_attempt_of_its_own_run";
+    /// Lists runs without their tags.
+    ListsWithoutTags:
+        "inspect::listed_rows_are_those_that_are_shown_alone";
+    /// Takes one status for another in filters.
+    MixesUpStatuses:
+        "inspect::every_status_has_a_filter_of_its_own";
+    /// Keeps one tag of each name.
+    KeepsOneTagOfEachName:
+        "inspect::tag_name_may_be_given_twice";
+    /// Refuses a worker that joins again.
+    RefusesToJoinAgain:
+        "ownership::joining_again_extends_the_lease_and_changes_nothing_else",
+        "cancellation::dropped_join_registers_a_worker_once";
+    /// Locks itself for good when a read is dropped.
+    LocksWhenAReadIsDropped:
+        "cancellation::dropped_reads_leave_everything_as_it_was";
     /// Refuses to start nothing.
     RefusesEmptyBatches:
         "hostile::empty_batches_are_answered_with_nothing";

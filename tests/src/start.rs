@@ -136,3 +136,23 @@ pub async fn repeated_start_shows_the_run_as_it_stands(world: World) {
     assert_eq!(found.status, Status::Completed);
     assert_eq!(world.turns("a").await, 2);
 }
+
+pub async fn start_of_an_id_that_a_subworkflow_has_finds_it(world: World) {
+    let mut parent = world.start_owned("a").await;
+    world.done(parent.turn().child("a/kid"), &mut parent).await;
+    let Started::Exists(found) = world.start("a/kid").await else {
+        panic!("the id of a subworkflow is used again");
+    };
+    assert_eq!(found.identity.parent, Some(workflow_id("a")));
+    assert_eq!(world.turns("a/kid").await, 1);
+}
+
+pub async fn start_through_a_lane_takes_no_run_that_is_there(world: World) {
+    world.start("a").await;
+    let backend = world.backend();
+    let started = backend.start(Some(lane(world.me)), vec![run_of("a")]).await;
+    assert!(matches!(started.unwrap()[..], [Started::Exists(_)]));
+    let found = world.run("a").await;
+    assert_eq!((found.owner, found.epoch), (None, Epoch(0)));
+    assert_eq!(world.due().await.now, 1);
+}

@@ -12,7 +12,7 @@ use longhaul_core::backend::{
     TakeOverRequest, TakenOver, Tasks, Timers, TurnCommit, Verdict, WorkerRecord,
 };
 use longhaul_core::clock::Timestamp;
-use longhaul_core::history::StoredTurn;
+use longhaul_core::history::{OperationKey, StoredTurn};
 use longhaul_core::id::{
     ArrivalNumber, BuildId, DataKey, Epoch, Segment, TurnNumber, WorkerId, WorkflowId, WriteId,
 };
@@ -41,6 +41,13 @@ struct Memory {
     drained: HashSet<WorkflowId>,
     noisy: Vec<WorkflowId>,
     joined: HashSet<WorkerId>,
+    read: HashMap<WorkflowId, ArrivalNumber>,
+    kept_losses: HashMap<WorkflowId, u32>,
+    queued: HashSet<(WorkflowId, OperationKey)>,
+    withdrawn: HashSet<OperationKey>,
+    is_woken_by_message: bool,
+    has_lost_an_owner: bool,
+    is_locked: bool,
 }
 
 impl Broken {
@@ -94,6 +101,7 @@ impl Broken {
         match self.fault {
             Fault::LosesTags => run.tags.clear(),
             Fault::SortsTags => run.tags.sort(),
+            Fault::KeepsOneTagOfEachName => run.tags.dedup_by(|one, other| one.0 == other.0),
             Fault::DropsOddCharacters => {
                 for (_, value) in &mut run.tags {
                     *value = plain(value);
@@ -115,6 +123,18 @@ impl Broken {
                 if self.memory().drained.contains(&row.identity.workflow_id) =>
             {
                 row.lost = 0
+            }
+            Fault::ReadsGoBack => {
+                let read = self.memory().read.get(&row.identity.workflow_id).copied();
+                row.read = read.unwrap_or(row.read);
+            }
+            Fault::KeepsLossesOfReleasedRuns => {
+                let kept = self
+                    .memory()
+                    .kept_losses
+                    .get(&row.identity.workflow_id)
+                    .copied();
+                row.lost = row.lost.max(kept.unwrap_or(0));
             }
             _ => {}
         }
@@ -175,18 +195,90 @@ impl Broken {
             Fault::QueuesEverythingForNow => turn.enqueue.iter_mut().for_each(|one| one.due = None),
             Fault::IgnoresPriorities => turn.enqueue.iter_mut().for_each(|one| one.priority = 0),
             Fault::IgnoresWithdrawals => turn.withdraw.clear(),
+            Fault::KeepsLossesOfReleasedRuns
+                if matches!(
+                    turn.update,
+                    RunUpdate::Release { .. } | RunUpdate::Block { .. }
+                ) =>
+            {
+                if let Some(row) = self.inner.run(&turn.run).await? {
+                    let mut memory = self.memory();
+                    memory.kept_losses.insert(turn.run.clone(), row.lost);
+                }
+            }
             _ => {}
         }
+        self.spoil_effects(turn);
         self.spoil_update(turn, now);
         Ok(())
     }
 
+    fn spoil_effects(&self, turn: &mut TurnCommit) {
+        let run = turn.run.clone();
+        match self.fault {
+            Fault::IgnoresSubworkflowsOfOwnId => turn
+                .subworkflows
+                .retain(|kid| kid.identity.workflow_id != run),
+            Fault::DropsMessagesToSelf => turn.outbox.retain(|message| message.to != run),
+            Fault::QueuesAgain => {
+                for attempt in &mut turn.enqueue {
+                    let key = (run.clone(), attempt.operation.clone());
+                    if !self.memory().queued.insert(key) {
+                        attempt.attempt += 1_000;
+                    }
+                }
+            }
+            Fault::ForgetsPrioritiesOfTheDelayed => {
+                let delayed = turn.enqueue.iter_mut().filter(|one| one.due.is_some());
+                delayed.for_each(|one| one.priority = 0);
+            }
+            Fault::WithdrawsOneAttempt => {
+                let operations = turn.withdraw.drain(..);
+                self.memory().withdrawn.extend(operations);
+            }
+            Fault::WithdrawsForAllRuns => {
+                let operations = turn.withdraw.iter().cloned();
+                self.memory().withdrawn.extend(operations);
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps seals in the place of the right backend, and lifts them at the wrong moments.
+    fn spoil_seal(&self, turn: &mut TurnCommit) {
+        let mut memory = self.memory();
+        match &mut turn.update {
+            RunUpdate::Drain { seal, .. } if *seal => {
+                *seal = false;
+                memory.sealed.insert(turn.run.clone());
+            }
+            RunUpdate::Drain { .. } if self.has(Fault::DrainsUnseal) => {
+                memory.sealed.remove(&turn.run);
+            }
+            RunUpdate::Park { .. } | RunUpdate::End { .. } => {
+                memory.sealed.remove(&turn.run);
+            }
+            _ => {}
+        }
+    }
+
     fn spoil_update(&self, turn: &mut TurnCommit, now: Timestamp) {
         let read = turn.update.read().unwrap_or_default();
+        if self.has(Fault::DrainsUnseal) || self.has(Fault::LiftsSealsByParkAlone) {
+            self.spoil_seal(turn);
+        }
         match (self.fault, &mut turn.update) {
+            (Fault::ReadsGoBack, RunUpdate::Drain { .. }) => {
+                self.memory().read.insert(turn.run.clone(), read);
+            }
+            (Fault::WrapsFarTimes, RunUpdate::Park { wake_at, .. }) => {
+                *wake_at = wake_at.map(|at| at.min(now.after(SECOND * 1_000_000_000)));
+            }
             (Fault::NeverSeals, RunUpdate::Drain { seal, .. }) => *seal = false,
             (
-                Fault::SealsForGood | Fault::DeliversNothingPastSeals,
+                Fault::SealsForGood
+                | Fault::DeliversNothingPastSeals
+                | Fault::DropsOutcomesPastSeals,
                 RunUpdate::Drain { seal: true, .. },
             ) => {
                 self.memory().sealed.insert(turn.run.clone());
@@ -330,10 +422,33 @@ impl Broken {
         arrivals
     }
 
+    fn spoil_claims(&self, claimed: &mut Vec<QueuedAttempt>) {
+        let mut memory = self.memory();
+        let withdrawn = &memory.withdrawn;
+        match self.fault {
+            Fault::ClaimsTaskByTask => claimed.sort_by(|one, other| one.task.cmp(&other.task)),
+            Fault::WithdrawsOneAttempt => {
+                claimed.retain(|one| one.attempt > 1 || !withdrawn.contains(&one.operation));
+            }
+            Fault::WithdrawsForAllRuns => {
+                claimed.retain(|one| !withdrawn.contains(&one.operation));
+            }
+            Fault::ReportsForAnyRun => memory.claimed.extend(claimed.iter().cloned()),
+            _ => {}
+        }
+    }
+
     fn spoil_filter(&self, filter: &RunFilter) -> RunFilter {
         let mut filter = filter.clone();
         match self.fault {
             Fault::IgnoresStatuses => filter.statuses.clear(),
+            Fault::MixesUpStatuses => {
+                for status in &mut filter.statuses {
+                    if *status == Status::Terminated {
+                        *status = Status::Cancelled;
+                    }
+                }
+            }
             Fault::IgnoresTypesAndKinds => {
                 filter.workflow_type = None;
                 filter.kind = None;
@@ -379,6 +494,11 @@ impl HintStream for Silence {
 impl State for Broken {
     async fn join(&self, request: JoinRequest) -> Result<()> {
         let is_new = self.memory().joined.insert(request.worker);
+        let workers = self.inner.workers().await?;
+        let is_there = workers.iter().any(|one| one.worker == request.worker);
+        if self.has(Fault::RefusesToJoinAgain) && is_there {
+            return Err(Error::new(Kind::Invalid, "the worker has joined"));
+        }
         if self.has(Fault::JoinsAnew) && !is_new {
             self.inner.leave(request.worker).await?;
         }
@@ -392,6 +512,14 @@ impl State for Broken {
         match self.fault {
             Fault::ExtendsUnasked => request.extend = Some(LEASE),
             Fault::NeverExtends => request.extend = None,
+            Fault::ExtendsByTheFirstLease => request.extend = request.extend.and(Some(LEASE)),
+            Fault::RefusesLateBeats => {
+                let (now, workers) = (self.inner.clock(), self.inner.workers().await?);
+                let mut late = workers.iter().filter(|one| one.lease_until < now);
+                if late.any(|one| one.worker == request.worker) {
+                    return Err(Error::new(Kind::WorkerDead, "the lease is over"));
+                }
+            }
             _ => {}
         }
         request.serves = self.spoil_serves(&request.serves);
@@ -448,6 +576,8 @@ impl State for Broken {
                     request.force = workers.iter().map(|worker| worker.worker).collect();
                 }
             }
+            Fault::TakesOverOneAtATime => request.force.truncate(1),
+            Fault::DropsClaimsWithOwners => self.memory().has_lost_an_owner = true,
             Fault::LeavesInsteadOfDying => {
                 for worker in &request.force {
                     self.inner.leave(*worker).await?;
@@ -486,6 +616,19 @@ impl State for Broken {
         let mut started = self.inner.start(lane, runs).await?;
         match self.fault {
             Fault::StartsAgain => started.fill(Started::New),
+            Fault::StartsOverSubworkflows => {
+                for started in &mut started {
+                    if matches!(started, Started::Exists(row) if row.identity.is_subworkflow()) {
+                        *started = Started::New;
+                    }
+                }
+            }
+            Fault::StartsTakeOver => {
+                if let Some(lane) = lane {
+                    let request = crate::world::acquire_of(lane.worker);
+                    self.inner.acquire(request).await?;
+                }
+            }
             Fault::ForgetsWhatExists => {
                 for started in &mut started {
                     if let Started::Exists(row) = started {
@@ -503,6 +646,9 @@ impl State for Broken {
         let (worker, limit) = (request.lane.worker, request.limit);
         match self.fault {
             Fault::WakesNobody => return Ok(Vec::new()),
+            Fault::DeliversWithoutWaking if self.memory().is_woken_by_message => {
+                return Ok(Vec::new());
+            }
             Fault::IgnoresTheLimit | Fault::TakesTheNewestFirst => request.limit = PAGE_MAX,
             Fault::TakesBuildByBuild => return self.acquire_build_by_build(request).await,
             _ => {}
@@ -521,7 +667,10 @@ impl State for Broken {
             match self.fault {
                 Fault::AcquiresWithoutHistory => run.turns.truncate(1),
                 Fault::AcquiresWithoutInbox => run.inbox.clear(),
-                Fault::ReadsEverythingAgain => {
+                Fault::LosesInboxesOfTheDead if run.run.lost > 0 => run.inbox.clear(),
+                Fault::ReadsEverythingAgain | Fault::ReadsAnewAfterTakeovers
+                    if run.run.lost > 0 || self.has(Fault::ReadsEverythingAgain) =>
+                {
                     let asked = vec![(run.run.identity.workflow_id.clone(), ArrivalNumber(0))];
                     let found = self.inner.inbox(worker, asked).await?;
                     run.inbox = found.into_iter().flat_map(|(_, all)| all).collect();
@@ -571,7 +720,12 @@ impl State for Broken {
             return Ok(vec![Verdict::Committed; all]);
         }
         let mut verdicts = Vec::new();
-        for turn in turns {
+        let mut children = HashSet::new();
+        for mut turn in turns {
+            if self.has(Fault::ForgetsRefusalsWithinABatch) {
+                turn.subworkflows
+                    .retain(|kid| children.insert(kid.identity.workflow_id.clone()));
+            }
             let is_spoiled = verdicts
                 .iter()
                 .any(|verdict| *verdict != Verdict::Committed);
@@ -594,11 +748,16 @@ impl State for Broken {
 #[async_trait]
 impl Events for Broken {
     async fn arrive(&self, mut arrivals: Vec<ArriveRequest>) -> Result<Vec<Arrived>> {
+        let mut of_batch = HashSet::new();
         for request in &mut arrivals {
             request.run = self.spoil_id(&request.run);
             self.spoil_record(&mut request.body.content);
             match self.fault {
                 Fault::ArrivesTwice => request.write = new_write_id(),
+                Fault::ForgetsWritesWithinABatch if !of_batch.insert(request.write) => {
+                    request.write = new_write_id();
+                }
+                Fault::TakesEverythingForASignal => request.body.kind = ArrivalKind::Signal,
                 Fault::IsNeverFull => request.inbox_max = u64::MAX,
                 Fault::CountsReadAsUnread => {
                     let row = self.inner.run(&request.run).await?;
@@ -621,7 +780,7 @@ impl Events for Broken {
                 };
                 return Ok(vec![accepted; arrivals.len()]);
             }
-            Fault::SealsForGood => {
+            Fault::SealsForGood | Fault::DrainsUnseal | Fault::LiftsSealsByParkAlone => {
                 let memory = self.memory();
                 let is_sealed = |request: &ArriveRequest| memory.sealed.contains(&request.run);
                 if arrivals.iter().any(is_sealed) {
@@ -678,8 +837,13 @@ impl Events for Broken {
             _ => {}
         }
         let mut found = self.inner.inbox(worker, runs).await?;
+        let mut is_told = false;
         for (_, arrivals) in &mut found {
             *arrivals = self.spoil_arrivals(std::mem::take(arrivals));
+            if self.has(Fault::TellsOneRunOfLostAttempts) {
+                arrivals.retain(|one| !is_told || one.body.kind != ArrivalKind::AttemptLost);
+                is_told |= !arrivals.is_empty();
+            }
         }
         Ok(found)
     }
@@ -688,6 +852,10 @@ impl Events for Broken {
         match self.fault {
             Fault::DeliversNothing => Ok(0),
             Fault::DeliversNothingPastSeals if !self.memory().sealed.is_empty() => Ok(0),
+            Fault::DeliversWithoutWaking => {
+                self.memory().is_woken_by_message = true;
+                self.inner.deliver(limit).await
+            }
             Fault::DeliversBeyondTheLimit => self.inner.deliver(PAGE_MAX).await,
             _ => self.inner.deliver(limit).await,
         }
@@ -707,6 +875,9 @@ impl Timers for Broken {
         let mut due = self.inner.due(&self.spoil_serves(serves)).await?;
         match self.fault {
             Fault::WakesNobody => due = Due::default(),
+            Fault::DeliversWithoutWaking if self.memory().is_woken_by_message => {
+                due = Due::default();
+            }
             Fault::ForgetsNextTimes => due.next = None,
             Fault::CountsNamesTwice if !is_unique(&serves.routes) => due.now *= 2,
             Fault::CountsBeyondThePage if due.now == PAGE_MAX => due.now += 1,
@@ -746,6 +917,7 @@ impl Tasks for Broken {
         if is_doubled {
             claimed.extend(claimed.clone());
         }
+        self.spoil_claims(&mut claimed);
         let claimed = self.reversed(Fault::ReversesClaims, claimed);
         if self.has(Fault::ClaimsTwice) {
             let mut memory = self.memory();
@@ -759,6 +931,21 @@ impl Tasks for Broken {
         match self.fault {
             Fault::DropsOutcomes => {
                 return Ok(vec![Reported::Accepted { owner: None }; reports.len()]);
+            }
+            Fault::DropsOutcomesPastSeals if !self.memory().sealed.is_empty() => {
+                return Ok(vec![Reported::Accepted { owner: None }; reports.len()]);
+            }
+            Fault::DropsClaimsWithOwners if self.memory().has_lost_an_owner => {
+                return Ok(vec![Reported::Stale; reports.len()]);
+            }
+            Fault::ReportsForAnyRun => {
+                for report in &mut reports {
+                    let memory = self.memory();
+                    let of_operation = |one: &&QueuedAttempt| one.operation == report.operation;
+                    if let Some(any) = memory.claimed.iter().find(of_operation) {
+                        report.run = any.run.clone();
+                    }
+                }
             }
             Fault::ForgetsReports => {
                 for report in &mut reports {
@@ -782,6 +969,13 @@ impl Tasks for Broken {
 #[async_trait]
 impl Inspect for Broken {
     async fn run(&self, run: &WorkflowId) -> Result<Option<RunRecord>> {
+        if self.has(Fault::LocksWhenAReadIsDropped) {
+            if std::mem::replace(&mut self.memory().is_locked, true) {
+                return Err(Error::new(Kind::Unavailable, "another reads"));
+            }
+            tokio::task::yield_now().await;
+            self.memory().is_locked = false;
+        }
         let mut row = self.inner.run(&self.spoil_id(run)).await?;
         if let Some(row) = &mut row {
             self.spoil_row(row);
@@ -814,6 +1008,9 @@ impl Inspect for Broken {
             _ => {}
         }
         let mut listed = self.inner.list(request).await?;
+        if self.has(Fault::ListsWithoutTags) {
+            listed.iter_mut().for_each(|row| row.tags.clear());
+        }
         if self.has(Fault::ListsByTime) {
             listed.sort_by_key(|row| std::cmp::Reverse(row.updated_at));
             listed.reverse();
