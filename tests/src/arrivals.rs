@@ -284,3 +284,28 @@ pub async fn arrivals_of_every_kind_come_back_as_they_were(world: World) {
     let kinds: Vec<_> = inbox.iter().map(|arrival| arrival.body.kind).collect();
     assert_eq!(kinds, ArrivalKind::ALL);
 }
+
+pub async fn repeated_arrival_is_answered_in_spite_of_a_seal(world: World) {
+    let mut run = world.start_owned("a").await;
+    let signal = signal_to("a");
+    let first = world.arrive(&signal).await;
+    let seal = run.turn().reading(number_of(&first)).seal();
+    world.done(seal, &mut run).await;
+    assert_eq!(world.arrive(&signal).await, first);
+    assert_eq!(world.arrive(&signal_to("a")).await, Arrived::Sealed);
+}
+
+pub async fn racing_repetitions_arrive_once(world: World) {
+    let run = world.start_owned("a").await;
+    let signal = signal_to("a");
+    let sending: Vec<_> = (0..8)
+        .map(|_| {
+            let (backend, signal) = (world.backend(), signal.clone());
+            tokio::spawn(async move { backend.arrive(vec![signal]).await.unwrap() })
+        })
+        .collect();
+    for sent in sending {
+        assert_eq!(number_of(&one(sent.await.unwrap())), ArrivalNumber(1));
+    }
+    assert_eq!(world.inbox(&run).await.unwrap().len(), 1);
+}

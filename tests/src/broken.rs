@@ -3,6 +3,10 @@
 //! Invariants: a case that no wrong backend fails proves nothing, so each one is in [`PROOFS`].
 
 mod backend;
+mod commit;
+mod events;
+mod inspect;
+mod state;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -77,10 +81,12 @@ faults! {
         "commit::same_park_again_is_committed_and_does_not_park_again",
         "commit::same_end_again_is_committed",
         "commit::same_write_again_after_a_takeover_is_committed",
-        "commit::same_write_without_a_turn_again_is_committed";
+        "commit::same_write_without_a_turn_again_is_committed",
+        "commit::racing_repetitions_of_one_turn_are_all_committed";
     /// Takes all arrivals for read when a run parks or ends.
     ParksOverUnread:
-        "commit::park_and_end_are_unread_when_something_arrived";
+        "commit::park_and_end_are_unread_when_something_arrived",
+        "commit::arrival_and_park_never_miss_each_other";
     /// Forgets data.
     ForgetsData:
         "commit::data_is_set_replaced_and_removed_in_order_of_keys";
@@ -128,7 +134,8 @@ faults! {
     /// Never lifts a seal.
     SealsForGood:
         "commit::sealed_run_refuses_arrivals_until_it_parks",
-        "commit::seal_is_lifted_when_the_run_changes_hands";
+        "commit::seal_is_lifted_when_the_run_changes_hands",
+        "arrivals::repeated_arrival_is_answered_in_spite_of_a_seal";
     /// Marks nothing as read in a drain.
     DrainsNothing:
         "commit::drain_clears_the_due_time_only_when_all_is_read";
@@ -177,7 +184,8 @@ faults! {
     /// Says `Committed` for `Lost`.
     CommitsLost:
         "commit::another_turn_of_a_number_that_is_taken_is_lost",
-        "commit::turn_of_an_unknown_or_unowned_run_is_lost";
+        "commit::turn_of_an_unknown_or_unowned_run_is_lost",
+        "commit::racing_turns_of_one_number_commit_one";
     /// Starts the subworkflows of a turn that it refuses.
     WritesEffectsOfRefusedTurns:
         "commit::turn_that_is_not_taken_leaves_no_effects";
@@ -577,6 +585,27 @@ faults! {
     /// Keeps one tag of each name.
     KeepsOneTagOfEachName:
         "inspect::tag_name_may_be_given_twice";
+    /// Takes runs from their owners that are started again through a lane.
+    StartsSteal:
+        "start::start_through_a_lane_leaves_the_owner_of_a_run_that_is_there";
+    /// Says that a run is new which a dead worker starts, and makes none.
+    AcknowledgesStartsOfTheDead:
+        "start::start_that_races_a_takeover_is_never_left_with_the_dead";
+    /// Parks in whatever epoch the run is.
+    IgnoresTheEpochOfParks:
+        "commit::late_park_does_not_end_the_next_ownership_of_the_same_worker";
+    /// Counts a stranger among the workers that it took over from.
+    TakesOverStrangers:
+        "ownership::takeover_of_a_stranger_does_nothing";
+    /// Looks for a repeated write first and puts it in afterwards.
+    LooksBeforeItWrites:
+        "arrivals::racing_repetitions_arrive_once";
+    /// Gives a name to what arrives without.
+    NamesTheNameless:
+        "hostile::arrival_without_name_and_content_is_kept";
+    /// Writes a thousand effects of a turn.
+    CutsManyEffects:
+        "hostile::turn_of_many_effects_is_written_whole";
     /// Refuses a worker that joins again.
     RefusesToJoinAgain:
         "ownership::joining_again_extends_the_lease_and_changes_nothing_else",

@@ -57,7 +57,9 @@ list! { ($)
         batch_of_starts_is_answered_in_order,
         repeated_start_shows_the_run_as_it_stands,
         start_of_an_id_that_a_subworkflow_has_finds_it,
-        start_through_a_lane_takes_no_run_that_is_there;
+        start_through_a_lane_takes_no_run_that_is_there,
+        start_through_a_lane_leaves_the_owner_of_a_run_that_is_there,
+        start_that_races_a_takeover_is_never_left_with_the_dead;
     commit:
         turns_are_stored_densely_as_they_were_given,
         turn_after_a_gap_is_lost,
@@ -104,7 +106,11 @@ list! { ($)
         two_turns_of_a_batch_that_want_one_id_get_one_subworkflow,
         subworkflow_with_the_id_of_its_parent_is_refused,
         message_to_the_sender_itself_arrives,
-        message_makes_a_parked_run_due;
+        message_makes_a_parked_run_due,
+        late_park_does_not_end_the_next_ownership_of_the_same_worker,
+        racing_turns_of_one_number_commit_one,
+        racing_repetitions_of_one_turn_are_all_committed,
+        arrival_and_park_never_miss_each_other;
     ownership:
         worker_is_dead_when_its_lease_is_over_by_the_clock,
         beat_extends_the_lease_only_when_asked_to,
@@ -134,7 +140,8 @@ list! { ($)
         takeover_keeps_unread_arrivals,
         takeover_keeps_what_the_dead_have_read,
         takeover_tells_each_run_of_its_own_lost_attempts,
-        claim_outlives_the_owner_of_its_run;
+        claim_outlives_the_owner_of_its_run,
+        takeover_of_a_stranger_does_nothing;
     arrivals:
         arrivals_are_numbered_densely_from_one,
         racing_arrivals_get_a_number_each,
@@ -155,7 +162,9 @@ list! { ($)
         acquired_run_comes_with_what_is_unread_alone,
         hint_follows_an_arrival,
         same_write_twice_in_one_batch_arrives_once,
-        arrivals_of_every_kind_come_back_as_they_were;
+        arrivals_of_every_kind_come_back_as_they_were,
+        repeated_arrival_is_answered_in_spite_of_a_seal,
+        racing_repetitions_arrive_once;
     timers:
         run_is_not_due_before_its_time_and_due_exactly_at_it,
         next_due_time_is_the_earliest_that_is_ahead,
@@ -227,7 +236,9 @@ list! { ($)
         odd_tags_choose_their_own_runs,
         records_of_any_bytes_come_back_as_they_were,
         large_records_come_back_whole,
-        empty_batches_are_answered_with_nothing;
+        empty_batches_are_answered_with_nothing,
+        arrival_without_name_and_content_is_kept,
+        turn_of_many_effects_is_written_whole;
     reopening:
         reopening_keeps_the_row_and_the_history,
         reopening_keeps_the_register_and_its_ownerships,

@@ -609,3 +609,78 @@ pub async fn message_makes_a_parked_run_due(world: World) {
     assert_eq!(world.due().await.now, 1);
     assert_eq!(acquired_ids(&world.acquire(world.me).await), ["parked"]);
 }
+
+pub async fn late_park_does_not_end_the_next_ownership_of_the_same_worker(world: World) {
+    let mut run = world.start_owned("a").await;
+    let late = run.turn().park().without_turn();
+    world
+        .done(run.turn().release().without_turn(), &mut run)
+        .await;
+    world.take(world.me).await;
+    assert_eq!(world.commit(&late).await, Verdict::Lost);
+    let found = world.run("a").await;
+    assert_eq!((found.owner, found.epoch), (Some(world.me), Epoch(2)));
+}
+
+pub async fn racing_turns_of_one_number_commit_one(world: World) {
+    let run = world.start_owned("a").await;
+    let mut racing = Vec::new();
+    for _ in 0..8 {
+        let (backend, turn) = (world.backend(), run.turn());
+        let commit = async move { backend.commit(turn.lane, vec![turn.commit]).await };
+        racing.push(tokio::spawn(commit));
+    }
+    let mut committed = 0;
+    for commit in racing {
+        let verdict = one(commit.await.unwrap().unwrap());
+        committed += usize::from(verdict == Verdict::Committed);
+    }
+    assert_eq!(committed, 1);
+    assert_eq!(world.turns("a").await, 2);
+}
+
+pub async fn racing_repetitions_of_one_turn_are_all_committed(world: World) {
+    let run = world.start_owned("a").await;
+    world.start_owned("b").await;
+    let turn = run.turn().send("b", "hello").park();
+    let mut racing = Vec::new();
+    for _ in 0..8 {
+        let (backend, turn) = (world.backend(), turn.clone());
+        let commit = async move { backend.commit(turn.lane, vec![turn.commit]).await };
+        racing.push(tokio::spawn(commit));
+    }
+    for commit in racing {
+        assert_eq!(one(commit.await.unwrap().unwrap()), Verdict::Committed);
+    }
+    assert_eq!(world.turns("a").await, 2);
+    world.deliver().await;
+    assert_eq!(world.run("b").await.arrivals, ArrivalNumber(1));
+}
+
+pub async fn arrival_and_park_never_miss_each_other(world: World) {
+    for round in 0..16 {
+        let id = format!("run {round}");
+        let run = world.start_owned(&id).await;
+        let (parker, sender) = (world.backend(), world.backend());
+        let (turn, signal) = (run.turn().park(), signal_to(&id));
+        let park = async move { parker.commit(turn.lane, vec![turn.commit]).await };
+        let send = async move { sender.arrive(vec![signal]).await };
+        let parked = if round % 2 == 0 {
+            let (park, send) = (tokio::spawn(park), tokio::spawn(send));
+            send.await.unwrap().unwrap();
+            park.await.unwrap()
+        } else {
+            let (send, park) = (tokio::spawn(send), tokio::spawn(park));
+            send.await.unwrap().unwrap();
+            park.await.unwrap()
+        };
+        let is_parked = one(parked.unwrap()) == Verdict::Committed;
+        assert_eq!(world.due().await.now, usize::from(is_parked), "{id}");
+        let inbox = if is_parked {
+            one(world.acquire(world.me).await).inbox
+        } else {
+            world.inbox(&run).await.unwrap()
+        };
+        assert_eq!(names(&inbox), ["approved"], "{id}");
+    }
+}

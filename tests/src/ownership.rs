@@ -428,3 +428,10 @@ pub async fn claim_outlives_the_owner_of_its_run(world: World) {
     let taken = one(world.acquire(world.me).await);
     assert_eq!(one(taken.inbox).body.kind, ArrivalKind::TaskOutcome);
 }
+
+pub async fn takeover_of_a_stranger_does_nothing(world: World) {
+    let stranger = crate::world::new_worker_id();
+    world.start_owned("a").await;
+    assert_eq!(world.kill(stranger).await, TakenOver::default());
+    assert_eq!(world.run("a").await.owner, Some(world.me));
+}

@@ -22,7 +22,11 @@ pub(super) async fn arrive(pair: &mut Pair, arrivals: &[(usize, u64, ArrivalKind
             write: pair.new_write(),
             body: ArrivalBody {
                 kind: *kind,
-                ..body_of("approved")
+                ..body_of(if *kind == ArrivalKind::Control {
+                    ""
+                } else {
+                    "approved"
+                })
             },
             inbox_max: *inbox_max,
         };
