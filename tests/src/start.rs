@@ -187,7 +187,7 @@ pub async fn start_that_races_a_takeover_is_never_left_with_the_dead(world: Worl
             start.await.unwrap()
         };
         let found = world.find(&id).await;
-        assert_eq!(started.is_ok(), found.is_some(), "{id}");
+        assert!(started.is_err() || found.is_some(), "{id}");
         assert!(found.is_none_or(|run| run.owner.is_none()), "{id}");
     }
 }
