@@ -1,6 +1,6 @@
 //! What reaches a run from elsewhere.
 
-use longhaul_core::backend::{ArriveRequest, Arrived};
+use longhaul_core::backend::{ArrivalKind, ArriveRequest, Arrived};
 use longhaul_core::id::{ArrivalNumber, WorkflowId};
 use longhaul_core::status::Status;
 
@@ -261,4 +261,51 @@ pub async fn hint_follows_an_arrival(world: World) {
     world.signal("a").await;
     let waiting = tokio::time::timeout(SECOND * 10, hints.next());
     assert!(waiting.await.is_ok(), "no hint comes");
+}
+
+pub async fn same_write_twice_in_one_batch_arrives_once(world: World) {
+    let run = world.start_owned("a").await;
+    let signal = signal_to("a");
+    let batch = vec![signal.clone(), signal_to("a"), signal];
+    let arrived = world.backend().arrive(batch).await.unwrap();
+    let numbers: Vec<_> = arrived.iter().map(|one| number_of(one).0).collect();
+    assert_eq!(numbers, [1, 2, 1]);
+    assert_eq!(world.inbox(&run).await.unwrap().len(), 2);
+}
+
+pub async fn arrivals_of_every_kind_come_back_as_they_were(world: World) {
+    let run = world.start_owned("a").await;
+    for kind in ArrivalKind::ALL {
+        let mut request = signal_to("a");
+        request.body.kind = kind;
+        world.arrive(&request).await;
+    }
+    let inbox = world.inbox(&run).await.unwrap();
+    let kinds: Vec<_> = inbox.iter().map(|arrival| arrival.body.kind).collect();
+    assert_eq!(kinds, ArrivalKind::ALL);
+}
+
+pub async fn repeated_arrival_is_answered_in_spite_of_a_seal(world: World) {
+    let mut run = world.start_owned("a").await;
+    let signal = signal_to("a");
+    let first = world.arrive(&signal).await;
+    let seal = run.turn().reading(number_of(&first)).seal();
+    world.done(seal, &mut run).await;
+    assert_eq!(world.arrive(&signal).await, first);
+    assert_eq!(world.arrive(&signal_to("a")).await, Arrived::Sealed);
+}
+
+pub async fn racing_repetitions_arrive_once(world: World) {
+    let run = world.start_owned("a").await;
+    let signal = signal_to("a");
+    let sending: Vec<_> = (0..8)
+        .map(|_| {
+            let (backend, signal) = (world.backend(), signal.clone());
+            tokio::spawn(async move { backend.arrive(vec![signal]).await.unwrap() })
+        })
+        .collect();
+    for sent in sending {
+        assert_eq!(number_of(&one(sent.await.unwrap())), ArrivalNumber(1));
+    }
+    assert_eq!(world.inbox(&run).await.unwrap().len(), 1);
 }

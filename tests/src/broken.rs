@@ -3,6 +3,10 @@
 //! Invariants: a case that no wrong backend fails proves nothing, so each one is in [`PROOFS`].
 
 mod backend;
+mod commit;
+mod events;
+mod inspect;
+mod state;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -77,10 +81,12 @@ faults! {
         "commit::same_park_again_is_committed_and_does_not_park_again",
         "commit::same_end_again_is_committed",
         "commit::same_write_again_after_a_takeover_is_committed",
-        "commit::same_write_without_a_turn_again_is_committed";
+        "commit::same_write_without_a_turn_again_is_committed",
+        "commit::racing_repetitions_of_one_turn_are_all_committed";
     /// Takes all arrivals for read when a run parks or ends.
     ParksOverUnread:
-        "commit::park_and_end_are_unread_when_something_arrived";
+        "commit::park_and_end_are_unread_when_something_arrived",
+        "commit::arrival_and_park_never_miss_each_other";
     /// Forgets data.
     ForgetsData:
         "commit::data_is_set_replaced_and_removed_in_order_of_keys";
@@ -128,7 +134,8 @@ faults! {
     /// Never lifts a seal.
     SealsForGood:
         "commit::sealed_run_refuses_arrivals_until_it_parks",
-        "commit::seal_is_lifted_when_the_run_changes_hands";
+        "commit::seal_is_lifted_when_the_run_changes_hands",
+        "arrivals::repeated_arrival_is_answered_in_spite_of_a_seal";
     /// Marks nothing as read in a drain.
     DrainsNothing:
         "commit::drain_clears_the_due_time_only_when_all_is_read";
@@ -177,7 +184,8 @@ faults! {
     /// Says `Committed` for `Lost`.
     CommitsLost:
         "commit::another_turn_of_a_number_that_is_taken_is_lost",
-        "commit::turn_of_an_unknown_or_unowned_run_is_lost";
+        "commit::turn_of_an_unknown_or_unowned_run_is_lost",
+        "commit::racing_turns_of_one_number_commit_one";
     /// Starts the subworkflows of a turn that it refuses.
     WritesEffectsOfRefusedTurns:
         "commit::turn_that_is_not_taken_leaves_no_effects";
@@ -198,7 +206,8 @@ faults! {
     /// Tells nobody of lost attempts.
     TellsNobodyOfLostAttempts:
         "ownership::takeover_gives_up_claims_and_tells_their_runs",
-        "ownership::lost_claim_of_a_parked_run_makes_it_due";
+        "ownership::lost_claim_of_a_parked_run_makes_it_due",
+        "cancellation::dropped_claim_leaves_its_attempt_queued_or_claimed";
     /// Tells nobody of refused subworkflows.
     TellsNobodyOfRefusedSubworkflows:
         "commit::subworkflow_whose_id_is_taken_arrives_as_closed_without_content";
@@ -235,7 +244,8 @@ faults! {
         "ownership::beat_without_extension_only_reads";
     /// Extends no lease.
     NeverExtends:
-        "ownership::beat_extends_the_lease_only_when_asked_to";
+        "ownership::beat_extends_the_lease_only_when_asked_to",
+        "cancellation::dropped_beat_extends_when_it_is_asked_again";
     /// Answers the beat of a dead worker.
     BeatsForTheDead:
         "ownership::beat_of_a_dead_worker_says_so",
@@ -260,7 +270,8 @@ faults! {
         "commit::outbox_delivers_each_message_once_and_in_order";
     /// Frees nothing when a worker leaves.
     LeavesWithEverything:
-        "ownership::worker_that_leaves_frees_what_it_had";
+        "ownership::worker_that_leaves_frees_what_it_had",
+        "cancellation::dropped_leave_frees_what_there_was_once";
     /// Says that it took over and does nothing.
     TakesNothingOver:
         "ownership::takeover_frees_runs_and_counts_the_loss",
@@ -472,7 +483,9 @@ faults! {
         "reopening::reopening_keeps_queues_and_claims",
         "reopening::reopening_keeps_the_outbox",
         "reopening::reopening_keeps_due_times_seals_and_losses",
-        "reopening::reopening_keeps_what_was_fixed_when_the_store_was_made";
+        "reopening::reopening_keeps_what_was_fixed_when_the_store_was_made",
+        "reopening::reopening_keeps_what_blocks_a_run",
+        "reopening::reopening_keeps_the_dead_dead";
     /// Delivers nothing once a run was sealed.
     DeliversNothingPastSeals:
         "commit::message_gets_past_a_seal";
@@ -489,6 +502,124 @@ faults! {
     /// Takes runs that other builds blocked in the order of the builds.
     TakesBuildByBuild:
         "timers::runs_that_other_builds_blocked_are_taken_in_the_order_of_their_due_times";
+    /// Starts runs over subworkflows.
+    StartsOverSubworkflows:
+        "start::start_of_an_id_that_a_subworkflow_has_finds_it";
+    /// Takes runs that are started again through a lane.
+    StartsTakeOver:
+        "start::start_through_a_lane_takes_no_run_that_is_there";
+    /// Takes a later mark for what was read, also when it is lower.
+    ReadsGoBack:
+        "commit::what_was_read_stays_read";
+    /// Clears losses at a park alone.
+    KeepsLossesOfReleasedRuns:
+        "commit::release_and_block_clear_the_count_of_losses";
+    /// Lifts a seal at a drain that has none.
+    DrainsUnseal:
+        "commit::seal_outlasts_later_drains";
+    /// Lifts a seal at a park or an end alone.
+    LiftsSealsByParkAlone:
+        "commit::seal_is_lifted_by_release_and_block";
+    /// Refuses no subworkflow whose id another of the same batch took.
+    ForgetsRefusalsWithinABatch:
+        "commit::two_turns_of_a_batch_that_want_one_id_get_one_subworkflow";
+    /// Ignores a subworkflow that has the id of its parent.
+    IgnoresSubworkflowsOfOwnId:
+        "commit::subworkflow_with_the_id_of_its_parent_is_refused";
+    /// Drops what a run sends to itself.
+    DropsMessagesToSelf:
+        "commit::message_to_the_sender_itself_arrives";
+    /// Wakes no run by a message.
+    DeliversWithoutWaking:
+        "commit::message_makes_a_parked_run_due";
+    /// Refuses the beat of a worker whose lease is over.
+    RefusesLateBeats:
+        "ownership::lease_that_is_over_can_be_extended_until_somebody_takes_over";
+    /// Extends by the lease of the join whatever the beat asks for.
+    ExtendsByTheFirstLease:
+        "ownership::beat_extends_by_what_it_asks_for";
+    /// Takes over from the first of several workers.
+    TakesOverOneAtATime:
+        "ownership::takeover_frees_what_all_the_dead_had";
+    /// Loses the inboxes of runs whose owner died.
+    LosesInboxesOfTheDead:
+        "ownership::takeover_keeps_unread_arrivals";
+    /// Takes nothing for read that a dead owner read.
+    ReadsAnewAfterTakeovers:
+        "ownership::takeover_keeps_what_the_dead_have_read";
+    /// Tells one run of its lost attempts, and no other.
+    TellsOneRunOfLostAttempts:
+        "ownership::takeover_tells_each_run_of_its_own_lost_attempts";
+    /// Drops the claims of runs whose owner died.
+    DropsClaimsWithOwners:
+        "ownership::claim_outlives_the_owner_of_its_run";
+    /// Looks for repeated writes before a batch, not within it.
+    ForgetsWritesWithinABatch:
+        "arrivals::same_write_twice_in_one_batch_arrives_once";
+    /// Stores every arrival as a signal.
+    TakesEverythingForASignal:
+        "arrivals::arrivals_of_every_kind_come_back_as_they_were";
+    /// Takes a far time for now.
+    WrapsFarTimes:
+        "timers::park_until_the_last_time_there_is_is_kept";
+    /// Puts an attempt into its queue again.
+    QueuesAgain:
+        "tasks::attempt_that_is_queued_already_is_not_put_in_twice";
+    /// Drops outcomes once a run was sealed.
+    DropsOutcomesPastSeals:
+        "tasks::outcomes_and_losses_of_attempts_get_past_a_seal";
+    /// Hands out attempts task by task.
+    ClaimsTaskByTask:
+        "tasks::claim_order_spans_the_tasks_of_a_queue";
+    /// Forgets the priority of an attempt that is not due yet.
+    ForgetsPrioritiesOfTheDelayed:
+        "tasks::delayed_attempt_keeps_its_priority";
+    /// Withdraws the first attempt of an operation alone.
+    WithdrawsOneAttempt:
+        "tasks::withdrawal_takes_every_attempt_of_its_operation";
+    /// Withdraws an operation of all runs.
+    WithdrawsForAllRuns:
+        "tasks::withdrawal_leaves_the_attempts_of_other_runs";
+    /// Takes a report for that of any run's attempt.
+    ReportsForAnyRun:
+        "tasks::report_ends_the_attempt_of_its_own_run";
+    /// Lists runs without their tags.
+    ListsWithoutTags:
+        "inspect::listed_rows_are_those_that_are_shown_alone";
+    /// Takes one status for another in filters.
+    MixesUpStatuses:
+        "inspect::every_status_has_a_filter_of_its_own";
+    /// Keeps one tag of each name.
+    KeepsOneTagOfEachName:
+        "inspect::tag_name_may_be_given_twice";
+    /// Takes runs from their owners that are started again through a lane.
+    StartsSteal:
+        "start::start_through_a_lane_leaves_the_owner_of_a_run_that_is_there";
+    /// Says that a run is new which a dead worker starts, and makes none.
+    AcknowledgesStartsOfTheDead:
+        "start::start_that_races_a_takeover_is_never_left_with_the_dead";
+    /// Parks in whatever epoch the run is.
+    IgnoresTheEpochOfParks:
+        "commit::late_park_does_not_end_the_next_ownership_of_the_same_worker";
+    /// Counts a stranger among the workers that it took over from.
+    TakesOverStrangers:
+        "ownership::takeover_of_a_stranger_does_nothing";
+    /// Looks for a repeated write first and puts it in afterwards.
+    LooksBeforeItWrites:
+        "arrivals::racing_repetitions_arrive_once";
+    /// Gives a name to what arrives without.
+    NamesTheNameless:
+        "hostile::arrival_without_name_and_content_is_kept";
+    /// Writes a thousand effects of a turn.
+    CutsManyEffects:
+        "hostile::turn_of_many_effects_is_written_whole";
+    /// Refuses a worker that joins again.
+    RefusesToJoinAgain:
+        "ownership::joining_again_extends_the_lease_and_changes_nothing_else",
+        "cancellation::dropped_join_registers_a_worker_once";
+    /// Locks itself for good when a read is dropped.
+    LocksWhenAReadIsDropped:
+        "cancellation::dropped_reads_leave_everything_as_it_was";
     /// Refuses to start nothing.
     RefusesEmptyBatches:
         "hostile::empty_batches_are_answered_with_nothing";

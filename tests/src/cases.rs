@@ -55,7 +55,11 @@ list! { ($)
         start_by_a_dead_worker_is_refused,
         first_record_and_all_else_of_a_start_are_stored,
         batch_of_starts_is_answered_in_order,
-        repeated_start_shows_the_run_as_it_stands;
+        repeated_start_shows_the_run_as_it_stands,
+        start_of_an_id_that_a_subworkflow_has_finds_it,
+        start_through_a_lane_takes_no_run_that_is_there,
+        start_through_a_lane_leaves_the_owner_of_a_run_that_is_there,
+        start_that_races_a_takeover_is_never_left_with_the_dead;
     commit:
         turns_are_stored_densely_as_they_were_given,
         turn_after_a_gap_is_lost,
@@ -94,7 +98,19 @@ list! { ($)
         racing_deliveries_deliver_each_message_once,
         message_to_a_finished_or_unknown_run_is_dropped,
         message_gets_past_a_seal,
-        commit_of_a_dead_worker_is_refused_and_writes_nothing;
+        commit_of_a_dead_worker_is_refused_and_writes_nothing,
+        what_was_read_stays_read,
+        release_and_block_clear_the_count_of_losses,
+        seal_outlasts_later_drains,
+        seal_is_lifted_by_release_and_block,
+        two_turns_of_a_batch_that_want_one_id_get_one_subworkflow,
+        subworkflow_with_the_id_of_its_parent_is_refused,
+        message_to_the_sender_itself_arrives,
+        message_makes_a_parked_run_due,
+        late_park_does_not_end_the_next_ownership_of_the_same_worker,
+        racing_turns_of_one_number_commit_one,
+        racing_repetitions_of_one_turn_are_all_committed,
+        arrival_and_park_never_miss_each_other;
     ownership:
         worker_is_dead_when_its_lease_is_over_by_the_clock,
         beat_extends_the_lease_only_when_asked_to,
@@ -117,7 +133,15 @@ list! { ($)
         owned_runs_are_listed_with_their_epochs_in_the_order_of_ids,
         beat_counts_what_the_worker_owns,
         reload_shows_an_owned_run_anew,
-        reload_shows_nothing_to_whoever_does_not_own_it;
+        reload_shows_nothing_to_whoever_does_not_own_it,
+        lease_that_is_over_can_be_extended_until_somebody_takes_over,
+        beat_extends_by_what_it_asks_for,
+        takeover_frees_what_all_the_dead_had,
+        takeover_keeps_unread_arrivals,
+        takeover_keeps_what_the_dead_have_read,
+        takeover_tells_each_run_of_its_own_lost_attempts,
+        claim_outlives_the_owner_of_its_run,
+        takeover_of_a_stranger_does_nothing;
     arrivals:
         arrivals_are_numbered_densely_from_one,
         racing_arrivals_get_a_number_each,
@@ -136,7 +160,11 @@ list! { ($)
         inbox_reads_only_what_is_newer,
         beat_of_the_owner_names_runs_with_something_unread,
         acquired_run_comes_with_what_is_unread_alone,
-        hint_follows_an_arrival;
+        hint_follows_an_arrival,
+        same_write_twice_in_one_batch_arrives_once,
+        arrivals_of_every_kind_come_back_as_they_were,
+        repeated_arrival_is_answered_in_spite_of_a_seal,
+        racing_repetitions_arrive_once;
     timers:
         run_is_not_due_before_its_time_and_due_exactly_at_it,
         next_due_time_is_the_earliest_that_is_ahead,
@@ -150,7 +178,8 @@ list! { ($)
         park_until_a_time_that_is_past_is_due_at_once,
         clock_is_never_ahead_of_due_times,
         route_that_is_named_twice_counts_once,
-        runs_that_other_builds_blocked_are_taken_in_the_order_of_their_due_times;
+        runs_that_other_builds_blocked_are_taken_in_the_order_of_their_due_times,
+        park_until_the_last_time_there_is_is_kept;
     tasks:
         claimed_attempt_is_what_was_queued,
         higher_priority_is_claimed_first,
@@ -173,7 +202,14 @@ list! { ($)
         attempt_of_a_finished_run_is_neither_claimed_nor_reported,
         next_attempt_of_an_operation_is_an_attempt_of_its_own,
         beat_counts_what_can_be_claimed_and_knows_when_more_can,
-        task_that_is_named_twice_counts_once;
+        task_that_is_named_twice_counts_once,
+        attempt_that_is_queued_already_is_not_put_in_twice,
+        outcomes_and_losses_of_attempts_get_past_a_seal,
+        claim_order_spans_the_tasks_of_a_queue,
+        delayed_attempt_keeps_its_priority,
+        withdrawal_takes_every_attempt_of_its_operation,
+        withdrawal_leaves_the_attempts_of_other_runs,
+        report_ends_the_attempt_of_its_own_run;
     inspect:
         runs_are_listed_in_the_order_of_the_bytes_of_their_ids,
         pages_miss_and_repeat_nothing_while_others_are_started,
@@ -190,7 +226,10 @@ list! { ($)
         states_are_told_in_the_order_asked_for_and_none_for_the_unknown,
         unknown_run_is_none_or_not_found,
         workers_are_shown_as_they_joined_with_what_they_own,
-        queues_show_what_waits_and_what_is_claimed;
+        queues_show_what_waits_and_what_is_claimed,
+        listed_rows_are_those_that_are_shown_alone,
+        every_status_has_a_filter_of_its_own,
+        tag_name_may_be_given_twice;
     hostile:
         odd_ids_are_kept_and_kept_apart,
         ids_that_differ_in_case_are_different,
@@ -199,7 +238,9 @@ list! { ($)
         odd_tags_choose_their_own_runs,
         records_of_any_bytes_come_back_as_they_were,
         large_records_come_back_whole,
-        empty_batches_are_answered_with_nothing;
+        empty_batches_are_answered_with_nothing,
+        arrival_without_name_and_content_is_kept,
+        turn_of_many_effects_is_written_whole;
     reopening:
         reopening_keeps_the_row_and_the_history,
         reopening_keeps_the_register_and_its_ownerships,
@@ -209,7 +250,9 @@ list! { ($)
         reopening_keeps_queues_and_claims,
         reopening_keeps_the_outbox,
         reopening_keeps_due_times_seals_and_losses,
-        reopening_keeps_what_was_fixed_when_the_store_was_made;
+        reopening_keeps_what_was_fixed_when_the_store_was_made,
+        reopening_keeps_what_blocks_a_run,
+        reopening_keeps_the_dead_dead;
     cancellation:
         dropped_start_is_whole_or_not_there,
         dropped_commit_is_whole_or_not_there,
@@ -217,7 +260,12 @@ list! { ($)
         dropped_acquire_loses_no_run,
         dropped_claim_and_report_end_an_attempt_once,
         dropped_takeover_frees_all_or_nothing,
-        dropped_delivery_delivers_once;
+        dropped_delivery_delivers_once,
+        dropped_claim_leaves_its_attempt_queued_or_claimed,
+        dropped_join_registers_a_worker_once,
+        dropped_beat_extends_when_it_is_asked_again,
+        dropped_leave_frees_what_there_was_once,
+        dropped_reads_leave_everything_as_it_was;
 }
 
 #[cfg(test)]
@@ -226,39 +274,34 @@ mod tests {
 
     use super::CASES;
 
-    const FILES: &[(&str, &str)] = &[
-        ("start", include_str!("start.rs")),
-        ("commit", include_str!("commit.rs")),
-        ("ownership", include_str!("ownership.rs")),
-        ("arrivals", include_str!("arrivals.rs")),
-        ("timers", include_str!("timers.rs")),
-        ("tasks", include_str!("tasks.rs")),
-        ("inspect", include_str!("inspect.rs")),
-        ("hostile", include_str!("hostile.rs")),
-        ("reopening", include_str!("reopening.rs")),
-        ("cancellation", include_str!("cancellation.rs")),
-    ];
+    /// Returns the names of the cases that a file of this crate holds.
+    fn cases_of(text: &str) -> impl Iterator<Item = &str> {
+        text.split("\npub async fn ")
+            .skip(1)
+            .filter_map(|function| {
+                let (name, rest) = function.split_once('(')?;
+                let (arguments, _) = rest.split_once(')')?;
+                arguments.contains("world: World").then_some(name)
+            })
+    }
 
     #[test]
-    fn every_case_in_a_file_is_listed() {
-        let listed: HashSet<_> = CASES.iter().map(|case| (case.topic, case.name)).collect();
+    fn every_case_that_is_written_is_listed_once() {
+        let listed: HashSet<_> = CASES.iter().map(ToString::to_string).collect();
+        assert_eq!(listed.len(), CASES.len(), "a case is listed twice");
         let mut written = HashSet::new();
-        for (topic, text) in FILES {
-            for line in text.lines() {
-                if let Some(rest) = line.strip_prefix("pub async fn ") {
-                    let name = rest.split('(').next().unwrap();
-                    assert!(
-                        listed.contains(&(*topic, name)),
-                        "{topic}::{name} is not listed"
-                    );
-                    assert!(written.insert((*topic, name)));
-                }
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "rs") {
+                let topic = path.file_stem().unwrap().to_str().unwrap();
+                let text = std::fs::read_to_string(&path).unwrap();
+                written.extend(cases_of(&text).map(|name| format!("{topic}::{name}")));
             }
         }
-        assert_eq!(
-            written.len(),
-            CASES.len(),
-            "a case is listed twice or is not there"
-        );
+        let unlisted: Vec<_> = written.difference(&listed).collect();
+        let unwritten: Vec<_> = listed.difference(&written).collect();
+        assert!(unlisted.is_empty(), "not listed: {unlisted:?}");
+        assert!(unwritten.is_empty(), "not found: {unwritten:?}");
     }
 }

@@ -507,3 +507,180 @@ pub async fn commit_of_a_dead_worker_is_refused_and_writes_nothing(world: World)
     assert_eq!(world.data("a", "k").await, None);
     assert_eq!(world.history("a").await[0].turn, TurnNumber(0));
 }
+
+pub async fn what_was_read_stays_read(world: World) {
+    let mut run = world.start_owned("a").await;
+    world.signal("a").await;
+    world.signal("a").await;
+    let both = run.turn().reading(ArrivalNumber(2)).drain();
+    world.done(both, &mut run).await;
+    let fewer = run.turn().reading(ArrivalNumber(1)).drain();
+    world.done(fewer, &mut run).await;
+    assert_eq!(world.run("a").await.read, ArrivalNumber(2));
+    assert!(world.beat(world.me).await.arrivals.is_empty());
+}
+
+pub async fn release_and_block_clear_the_count_of_losses(world: World) {
+    for (id, is_released) in [("a", true), ("b", false)] {
+        let dead = world.worker().await;
+        world.start_owned_by(dead, id).await;
+        world.kill(dead).await;
+        let mut run = world.take(world.me).await;
+        assert_eq!(world.run(id).await.lost, 1);
+        let turn = run.turn().without_turn();
+        let turn = if is_released {
+            turn.release()
+        } else {
+            turn.block("build-1")
+        };
+        world.done(turn, &mut run).await;
+        assert_eq!(world.run(id).await.lost, 0, "{id}");
+        world.acquire(world.me).await;
+    }
+}
+
+pub async fn seal_outlasts_later_drains(world: World) {
+    let mut run = world.start_owned("a").await;
+    world.done(run.turn().seal(), &mut run).await;
+    world.done(run.turn().drain(), &mut run).await;
+    world.append(&mut run).await;
+    assert_eq!(world.arrive(&signal_to("a")).await, Arrived::Sealed);
+    world.done(run.turn().seal(), &mut run).await;
+    assert_eq!(world.arrive(&signal_to("a")).await, Arrived::Sealed);
+}
+
+pub async fn seal_is_lifted_by_release_and_block(world: World) {
+    let mut released = world.start_owned("a").await;
+    let mut blocked = world.start_owned("b").await;
+    for run in [&mut released, &mut blocked] {
+        world.done(run.turn().seal(), run).await;
+    }
+    world.done(released.turn().release(), &mut released).await;
+    let block = blocked.turn().block("build-1");
+    world.done(block, &mut blocked).await;
+    for id in ["a", "b"] {
+        let arrived = world.arrive(&signal_to(id)).await;
+        assert!(matches!(arrived, Arrived::Accepted { .. }), "{id}");
+    }
+}
+
+pub async fn two_turns_of_a_batch_that_want_one_id_get_one_subworkflow(world: World) {
+    let first = world.start_owned("a").await;
+    let second = world.start_owned("b").await;
+    let turns = [&first.turn().child("kid"), &second.turn().child("kid")];
+    let verdicts = world.commit_all(&turns).await;
+    assert_eq!(verdicts, [Verdict::Committed, Verdict::Committed]);
+    world.deliver().await;
+    let parent = world.run("kid").await.identity.parent;
+    assert_eq!(parent, Some(workflow_id("a")));
+    assert_eq!(world.inbox(&first).await.unwrap(), []);
+    let refusal = one(world.inbox(&second).await.unwrap());
+    assert_eq!(refusal.body.name, "workflow:order#1");
+}
+
+pub async fn subworkflow_with_the_id_of_its_parent_is_refused(world: World) {
+    let mut run = world.start_owned("a").await;
+    world.done(run.turn().child("a"), &mut run).await;
+    world.deliver().await;
+    let refusal = one(world.inbox(&run).await.unwrap());
+    assert_eq!(refusal.body.name, "workflow:order#1");
+    let found = world.run("a").await;
+    assert_eq!((found.owner, found.identity.parent), (Some(world.me), None));
+}
+
+pub async fn message_to_the_sender_itself_arrives(world: World) {
+    let mut run = world.start_owned("a").await;
+    world
+        .done(run.turn().send("a", "to me").park(), &mut run)
+        .await;
+    world.deliver().await;
+    let taken = one(world.acquire(world.me).await);
+    assert_eq!(names(&taken.inbox), ["to me"]);
+}
+
+pub async fn message_makes_a_parked_run_due(world: World) {
+    world.start_and_park("parked", None).await;
+    let mut run = world.start_owned("a").await;
+    world
+        .done(run.turn().send("parked", "hello"), &mut run)
+        .await;
+    assert_eq!(world.due().await.now, 0);
+    world.deliver().await;
+    assert_eq!(world.due().await.now, 1);
+    assert_eq!(acquired_ids(&world.acquire(world.me).await), ["parked"]);
+}
+
+pub async fn late_park_does_not_end_the_next_ownership_of_the_same_worker(world: World) {
+    let mut run = world.start_owned("a").await;
+    let late = run.turn().park().without_turn();
+    world
+        .done(run.turn().release().without_turn(), &mut run)
+        .await;
+    world.take(world.me).await;
+    assert_eq!(world.commit(&late).await, Verdict::Lost);
+    let found = world.run("a").await;
+    assert_eq!((found.owner, found.epoch), (Some(world.me), Epoch(2)));
+}
+
+pub async fn racing_turns_of_one_number_commit_one(world: World) {
+    let run = world.start_owned("a").await;
+    let mut racing = Vec::new();
+    for _ in 0..8 {
+        let (backend, turn) = (world.backend(), run.turn());
+        let commit = async move { backend.commit(turn.lane, vec![turn.commit]).await };
+        racing.push(tokio::spawn(commit));
+    }
+    let mut committed = 0;
+    for commit in racing {
+        let verdict = one(commit.await.unwrap().unwrap());
+        committed += usize::from(verdict == Verdict::Committed);
+    }
+    assert_eq!(committed, 1);
+    assert_eq!(world.turns("a").await, 2);
+}
+
+pub async fn racing_repetitions_of_one_turn_are_all_committed(world: World) {
+    let run = world.start_owned("a").await;
+    world.start_owned("b").await;
+    let turn = run.turn().send("b", "hello").park();
+    let mut racing = Vec::new();
+    for _ in 0..8 {
+        let (backend, turn) = (world.backend(), turn.clone());
+        let commit = async move { backend.commit(turn.lane, vec![turn.commit]).await };
+        racing.push(tokio::spawn(commit));
+    }
+    for commit in racing {
+        assert_eq!(one(commit.await.unwrap().unwrap()), Verdict::Committed);
+    }
+    assert_eq!(world.turns("a").await, 2);
+    world.deliver().await;
+    assert_eq!(world.run("b").await.arrivals, ArrivalNumber(1));
+}
+
+pub async fn arrival_and_park_never_miss_each_other(world: World) {
+    for round in 0..16 {
+        let id = format!("run {round}");
+        let run = world.start_owned(&id).await;
+        let (parker, sender) = (world.backend(), world.backend());
+        let (turn, signal) = (run.turn().park(), signal_to(&id));
+        let park = async move { parker.commit(turn.lane, vec![turn.commit]).await };
+        let send = async move { sender.arrive(vec![signal]).await };
+        let parked = if round % 2 == 0 {
+            let (park, send) = (tokio::spawn(park), tokio::spawn(send));
+            send.await.unwrap().unwrap();
+            park.await.unwrap()
+        } else {
+            let (send, park) = (tokio::spawn(send), tokio::spawn(park));
+            send.await.unwrap().unwrap();
+            park.await.unwrap()
+        };
+        let is_parked = one(parked.unwrap()) == Verdict::Committed;
+        assert_eq!(world.due().await.now, usize::from(is_parked), "{id}");
+        let inbox = if is_parked {
+            one(world.acquire(world.me).await).inbox
+        } else {
+            world.inbox(&run).await.unwrap()
+        };
+        assert_eq!(names(&inbox), ["approved"], "{id}");
+    }
+}

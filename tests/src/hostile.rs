@@ -142,3 +142,32 @@ pub async fn empty_batches_are_answered_with_nothing(world: World) {
     assert_eq!(backend.inbox(world.me, Vec::new()).await.unwrap(), []);
     assert_eq!(backend.deliver(0).await.unwrap(), 0);
 }
+
+pub async fn arrival_without_name_and_content_is_kept(world: World) {
+    let run = world.start_owned("a").await;
+    let mut signal = signal_to("a");
+    signal.body.name = String::new();
+    signal.body.content = Vec::new();
+    world.arrive(&signal).await;
+    assert_eq!(one(world.inbox(&run).await.unwrap()).body, signal.body);
+}
+
+pub async fn turn_of_many_effects_is_written_whole(world: World) {
+    const MANY: usize = 2_500;
+    let mut run = world.start_owned("a").await;
+    world.start_owned("b").await;
+    let mut turn = run.turn();
+    for number in 0..MANY {
+        let name = format!("{number}");
+        turn = turn
+            .set(&name, b"1")
+            .enqueue(run.attempt(&name))
+            .send("b", &name);
+    }
+    world.done(turn, &mut run).await;
+    let data = world.backend().all_data(&run.id).await.unwrap();
+    assert_eq!(data.len(), MANY);
+    assert_eq!(one(world.backend().queues().await.unwrap()).waiting, MANY);
+    world.backend().deliver(MANY).await.unwrap();
+    assert_eq!(world.run("b").await.arrivals, ArrivalNumber(MANY as u64));
+}

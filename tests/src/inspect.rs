@@ -319,3 +319,72 @@ pub async fn queues_show_what_waits_and_what_is_claimed(world: World) {
         .collect();
     assert_eq!(shown, [("a queue", 1, 0), ("mail", 2, 1)]);
 }
+
+pub async fn listed_rows_are_those_that_are_shown_alone(world: World) {
+    let mut blocked = world.start_owned("blocked").await;
+    world
+        .done(blocked.turn().block("build-1"), &mut blocked)
+        .await;
+    world.start_and_park("parked", Some(world.now())).await;
+    world.start_owned("running").await;
+    world.signal("running").await;
+    world
+        .start_as(tagged("tagged", &[("z", "1"), ("a", "2")]))
+        .await;
+    let request = crate::world::list_of(RunFilter::default());
+    for row in world.backend().list(request).await.unwrap() {
+        let id = row.identity.workflow_id.clone();
+        assert_eq!(world.backend().run(&id).await.unwrap(), Some(row));
+    }
+}
+
+pub async fn every_status_has_a_filter_of_its_own(world: World) {
+    world.start("Pending").await;
+    world.start_owned("Running").await;
+    world.start_and_park("Waiting", None).await;
+    let mut blocked = world.start_owned("Blocked").await;
+    world
+        .done(blocked.turn().block("build-1"), &mut blocked)
+        .await;
+    let ends = [
+        Status::Completed,
+        Status::Failed,
+        Status::Cancelled,
+        Status::Terminated,
+    ];
+    for status in ends {
+        let mut run = world.start_owned(status.as_str()).await;
+        world.done(run.turn().end_as(status), &mut run).await;
+    }
+    let others = [
+        Status::Pending,
+        Status::Running,
+        Status::Waiting,
+        Status::Blocked,
+    ];
+    for status in others.into_iter().chain(ends) {
+        let filter = RunFilter {
+            statuses: vec![status],
+            ..RunFilter::default()
+        };
+        assert_eq!(chosen_by(&world, filter).await, [status.as_str()]);
+    }
+}
+
+pub async fn tag_name_may_be_given_twice(world: World) {
+    let tags = [("item", "1"), ("item", "2")];
+    world.start_as(tagged("a", &tags)).await;
+    world.start_as(tagged("b", &[("item", "2")])).await;
+    assert_eq!(world.run("a").await.tags, tagged("a", &tags).tags);
+    for (chosen, by) in [
+        (&["a"][..], &[("item", "1")][..]),
+        (&["a", "b"], &[("item", "2")]),
+        (&["a"], &tags),
+    ] {
+        let filter = RunFilter {
+            tags: tagged("unused", by).tags,
+            ..RunFilter::default()
+        };
+        assert_eq!(chosen_by(&world, filter).await, chosen);
+    }
+}

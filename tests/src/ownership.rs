@@ -1,11 +1,12 @@
 //! Who owns what, for how long, and what becomes of it when a worker dies.
 
-use longhaul_core::backend::{ArrivalKind, Kind, Reported, TakenOver};
+use longhaul_core::backend::{ArrivalKind, BeatRequest, Kind, Reported, TakenOver};
 use longhaul_core::id::{ArrivalNumber, Epoch};
 use longhaul_core::status::Status;
 
 use crate::world::{
-    LEASE, SECOND, World, lane, names, one, report_of, serves, signal_to, workflow_id,
+    LEASE, SECOND, World, beat_of, lane, names, number_of, one, report_of, serves, signal_to,
+    workflow_id,
 };
 
 const MOMENT: std::time::Duration = std::time::Duration::from_millis(1);
@@ -331,4 +332,106 @@ pub async fn reload_shows_nothing_to_whoever_does_not_own_it(world: World) {
     let signal = signal_to("b").run;
     let found = backend.reload(world.me, &signal, Epoch(1)).await;
     assert_eq!(found.unwrap(), None);
+}
+
+pub async fn lease_that_is_over_can_be_extended_until_somebody_takes_over(world: World) {
+    let late = world.worker().await;
+    let mut run = world.start_owned_by(late, "a").await;
+    world.advance(LEASE * 2);
+    world.append(&mut run).await;
+    world.extend(late).await.unwrap();
+    world.extend(world.me).await.unwrap();
+    assert_eq!(world.take_over().await, TakenOver::default());
+    assert_eq!(world.run("a").await.owner, Some(late));
+}
+
+pub async fn beat_extends_by_what_it_asks_for(world: World) {
+    for lease in [LEASE * 3, LEASE * 4] {
+        let request = BeatRequest {
+            extend: Some(lease),
+            ..beat_of(world.me)
+        };
+        world.backend().beat(request).await.unwrap();
+        let found = one(world.backend().workers().await.unwrap());
+        assert_eq!(found.lease_until, world.now().after(lease));
+    }
+}
+
+pub async fn takeover_frees_what_all_the_dead_had(world: World) {
+    let dead = [world.worker().await, world.worker().await];
+    for (worker, id) in dead.into_iter().zip(["a", "b"]) {
+        world.start_owned_by(worker, id).await;
+    }
+    let force = dead.to_vec();
+    let request = longhaul_core::backend::TakeOverRequest { force };
+    world.backend().take_over(request).await.unwrap();
+    for id in ["a", "b"] {
+        assert_eq!(world.run(id).await.owner, None, "{id}");
+    }
+    assert_eq!(
+        one(world.backend().workers().await.unwrap()).worker,
+        world.me
+    );
+}
+
+pub async fn takeover_keeps_unread_arrivals(world: World) {
+    let dead = world.worker().await;
+    world.start_owned_by(dead, "a").await;
+    let signal = signal_to("a");
+    let first = world.arrive(&signal).await;
+    world.kill(dead).await;
+    assert_eq!(number_of(&world.arrive(&signal).await), number_of(&first));
+    let taken = one(world.acquire(world.me).await);
+    assert_eq!(names(&taken.inbox), ["approved"]);
+}
+
+pub async fn takeover_keeps_what_the_dead_have_read(world: World) {
+    let dead = world.worker().await;
+    let mut run = world.start_owned_by(dead, "a").await;
+    world.signal("a").await;
+    world.signal("a").await;
+    let drain = run.turn().reading(ArrivalNumber(1)).drain();
+    world.done(drain, &mut run).await;
+    world.kill(dead).await;
+    let taken = one(world.acquire(world.me).await);
+    assert_eq!(one(taken.inbox).number, ArrivalNumber(2));
+    assert_eq!(taken.run.read, ArrivalNumber(1));
+}
+
+pub async fn takeover_tells_each_run_of_its_own_lost_attempts(world: World) {
+    let dead = world.worker().await;
+    let mut first = world.start_owned("a").await;
+    let mut second = world.start_owned("b").await;
+    for (run, operation) in [(&mut first, "1"), (&mut second, "2")] {
+        let enqueue = run.turn().enqueue(run.attempt(operation));
+        world.done(enqueue, run).await;
+    }
+    assert_eq!(world.claim(dead, 9).await.len(), 2);
+    world.kill(dead).await;
+    let asked = ["a", "b"].map(|id| (workflow_id(id), ArrivalNumber(0)));
+    let found = world.backend().inbox(world.me, asked.to_vec()).await;
+    let mut told: Vec<_> = found.unwrap();
+    told.sort_by(|one, other| one.0.cmp(&other.0));
+    let told: Vec<_> = told.iter().map(|(_, inbox)| names(inbox)).collect();
+    assert_eq!(told, [["task:1#1"], ["task:2#1"]]);
+}
+
+pub async fn claim_outlives_the_owner_of_its_run(world: World) {
+    let owner = world.worker().await;
+    let mut run = world.start_owned_by(owner, "a").await;
+    let enqueue = run.turn().enqueue(run.attempt("charge"));
+    world.done(enqueue, &mut run).await;
+    let claimed = world.claim_one(world.me).await;
+    world.kill(owner).await;
+    let reported = world.report(&report_of(world.me, &claimed)).await;
+    assert_eq!(reported, Reported::Accepted { owner: None });
+    let taken = one(world.acquire(world.me).await);
+    assert_eq!(one(taken.inbox).body.kind, ArrivalKind::TaskOutcome);
+}
+
+pub async fn takeover_of_a_stranger_does_nothing(world: World) {
+    let stranger = crate::world::new_worker_id();
+    world.start_owned("a").await;
+    assert_eq!(world.kill(stranger).await, TakenOver::default());
+    assert_eq!(world.run("a").await.owner, Some(world.me));
 }

@@ -119,3 +119,22 @@ pub async fn reopening_keeps_what_was_fixed_when_the_store_was_made(mut world: W
     assert_eq!(world.backend().store(), before);
     assert_eq!(world.run("a").await.tags, tagged.tags);
 }
+
+pub async fn reopening_keeps_what_blocks_a_run(mut world: World) {
+    let mut run = world.start_owned("a").await;
+    world.done(run.turn().block("build-1"), &mut run).await;
+    let before = world.run("a").await;
+    world.reopen().await;
+    assert_eq!(world.run("a").await, before);
+    assert_eq!(world.due().await.now, 0);
+    let other = crate::world::serves_of_build("build-2");
+    assert_eq!(world.backend().due(&other).await.unwrap().now, 1);
+}
+
+pub async fn reopening_keeps_the_dead_dead(mut world: World) {
+    let dead = world.worker().await;
+    world.kill(dead).await;
+    world.reopen().await;
+    let refused = world.join_as(dead).await.unwrap_err();
+    assert_eq!(refused.kind(), longhaul_core::backend::Kind::WorkerDead);
+}

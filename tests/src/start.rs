@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use longhaul_core::backend::{Kind, Started};
+use longhaul_core::backend::{Kind, Started, TakeOverRequest};
 use longhaul_core::id::{ArrivalNumber, Epoch, EventNumber, Segment, TurnNumber};
 use longhaul_core::identity::RunKind;
 use longhaul_core::status::Status;
@@ -135,4 +135,59 @@ pub async fn repeated_start_shows_the_run_as_it_stands(world: World) {
     };
     assert_eq!(found.status, Status::Completed);
     assert_eq!(world.turns("a").await, 2);
+}
+
+pub async fn start_of_an_id_that_a_subworkflow_has_finds_it(world: World) {
+    let mut parent = world.start_owned("a").await;
+    world.done(parent.turn().child("a/kid"), &mut parent).await;
+    let Started::Exists(found) = world.start("a/kid").await else {
+        panic!("the id of a subworkflow is used again");
+    };
+    assert_eq!(found.identity.parent, Some(workflow_id("a")));
+    assert_eq!(world.turns("a/kid").await, 1);
+}
+
+pub async fn start_through_a_lane_takes_no_run_that_is_there(world: World) {
+    world.start("a").await;
+    let backend = world.backend();
+    let started = backend.start(Some(lane(world.me)), vec![run_of("a")]).await;
+    assert!(matches!(started.unwrap()[..], [Started::Exists(_)]));
+    let found = world.run("a").await;
+    assert_eq!((found.owner, found.epoch), (None, Epoch(0)));
+    assert_eq!(world.due().await.now, 1);
+}
+
+pub async fn start_through_a_lane_leaves_the_owner_of_a_run_that_is_there(world: World) {
+    let other = world.worker().await;
+    let mut run = world.start_owned_by(other, "a").await;
+    let backend = world.backend();
+    let started = backend.start(Some(lane(world.me)), vec![run_of("a")]).await;
+    assert!(matches!(started.unwrap()[..], [Started::Exists(_)]));
+    world.append(&mut run).await;
+    let found = world.run("a").await;
+    assert_eq!((found.owner, found.epoch), (Some(other), Epoch(1)));
+}
+
+pub async fn start_that_races_a_takeover_is_never_left_with_the_dead(world: World) {
+    for round in 0..8 {
+        let (id, worker) = (format!("run {round}"), world.worker().await);
+        let (starter, reaper) = (world.backend(), world.backend());
+        let runs = vec![run_of(&id)];
+        let start = async move { starter.start(Some(lane(worker)), runs).await };
+        let force = vec![worker];
+        let kill = async move { reaper.take_over(TakeOverRequest { force }).await };
+        // Each goes first in every other round, where nothing else decides.
+        let started = if round % 2 == 0 {
+            let (start, kill) = (tokio::spawn(start), tokio::spawn(kill));
+            kill.await.unwrap().unwrap();
+            start.await.unwrap()
+        } else {
+            let (kill, start) = (tokio::spawn(kill), tokio::spawn(start));
+            kill.await.unwrap().unwrap();
+            start.await.unwrap()
+        };
+        let found = world.find(&id).await;
+        assert!(started.is_err() || found.is_some(), "{id}");
+        assert!(found.is_none_or(|run| run.owner.is_none()), "{id}");
+    }
 }

@@ -395,3 +395,104 @@ pub async fn task_that_is_named_twice_counts_once(world: World) {
     let claimed = claim_of(&world, world.me, &slots, &["charge", "charge"]).await;
     assert_eq!(operations(&claimed), ["1", "2"]);
 }
+
+pub async fn attempt_that_is_queued_already_is_not_put_in_twice(world: World) {
+    let mut run = one_queued(&world).await;
+    world
+        .done(run.turn().enqueue(run.attempt("charge")), &mut run)
+        .await;
+    world.claim_one(world.me).await;
+    world
+        .done(run.turn().enqueue(run.attempt("charge")), &mut run)
+        .await;
+    assert_eq!(world.claim(world.me, 9).await, []);
+    let queue = one(world.backend().queues().await.unwrap());
+    assert_eq!((queue.waiting, queue.claimed), (0, 1));
+}
+
+pub async fn outcomes_and_losses_of_attempts_get_past_a_seal(world: World) {
+    let dead = world.worker().await;
+    let mut run = queued(&world, |run| {
+        vec![run.attempt("reported"), run.attempt("lost")]
+    })
+    .await;
+    let claimed = world.claim_one(world.me).await;
+    world.claim_one(dead).await;
+    world.done(run.turn().seal(), &mut run).await;
+    world.report(&report_of(world.me, &claimed)).await;
+    world.kill(dead).await;
+    let inbox = world.inbox(&run).await.unwrap();
+    let kinds: Vec<_> = inbox.iter().map(|arrival| arrival.body.kind).collect();
+    assert_eq!(kinds, [ArrivalKind::TaskOutcome, ArrivalKind::AttemptLost]);
+}
+
+pub async fn claim_order_spans_the_tasks_of_a_queue(world: World) {
+    queued(&world, |run| {
+        [("1", "charge", 1), ("2", "refund", 0), ("3", "refund", 2)]
+            .map(|(name, of, priority)| QueuedAttempt {
+                priority,
+                ..on(run, name, "mail", of)
+            })
+            .to_vec()
+    })
+    .await;
+    let tasks = ["charge", "refund"];
+    let first = claim_of(&world, world.me, &[("mail", 2)], &tasks).await;
+    assert_eq!(operations(&first), ["3", "1"]);
+    let rest = claim_of(&world, world.me, &[("mail", 2)], &tasks).await;
+    assert_eq!(operations(&rest), ["2"]);
+}
+
+pub async fn delayed_attempt_keeps_its_priority(world: World) {
+    let due = world.now().after(SECOND);
+    queued(&world, |run| {
+        vec![
+            run.attempt("plain"),
+            QueuedAttempt {
+                due: Some(due),
+                priority: 5,
+                ..run.attempt("delayed")
+            },
+        ]
+    })
+    .await;
+    world.advance(SECOND);
+    let claimed = world.claim(world.me, 9).await;
+    assert_eq!(operations(&claimed), ["delayed", "plain"]);
+}
+
+pub async fn withdrawal_takes_every_attempt_of_its_operation(world: World) {
+    let mut run = queued(&world, |run| {
+        [1, 2, 3]
+            .map(|attempt| QueuedAttempt {
+                attempt,
+                ..run.attempt("charge")
+            })
+            .to_vec()
+    })
+    .await;
+    world.done(run.turn().withdraw("charge"), &mut run).await;
+    assert_eq!(world.claim(world.me, 9).await, []);
+    assert!(world.backend().queues().await.unwrap().is_empty());
+}
+
+pub async fn withdrawal_leaves_the_attempts_of_other_runs(world: World) {
+    let mut run = one_queued(&world).await;
+    let mut other = world.start_owned("b").await;
+    let enqueue = other.turn().enqueue(other.attempt("charge"));
+    world.done(enqueue, &mut other).await;
+    world.done(run.turn().withdraw("charge"), &mut run).await;
+    assert_eq!(world.claim_one(world.me).await.run, other.id);
+}
+
+pub async fn report_ends_the_attempt_of_its_own_run(world: World) {
+    let run = one_queued(&world).await;
+    let mut other = world.start_owned("b").await;
+    let enqueue = other.turn().enqueue(other.attempt("charge"));
+    world.done(enqueue, &mut other).await;
+    assert_eq!(world.claim_one(world.me).await.run, run.id);
+    let foreign = report_of(world.me, &other.attempt("charge"));
+    assert_eq!(world.report(&foreign).await, Reported::Stale);
+    assert_eq!(world.inbox(&run).await.unwrap(), []);
+    assert_eq!(world.claim_one(world.me).await.run, other.id);
+}

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use longhaul_core::backend::{Due, PAGE_MAX, RunFilter, Serves};
+use longhaul_core::clock::Timestamp;
 
 use crate::world::{SECOND, World, acquired_ids, route, run_of, serves, serves_of_build};
 
@@ -183,4 +184,18 @@ pub async fn runs_that_other_builds_blocked_are_taken_in_the_order_of_their_due_
         let taken = world.acquire_as(world.me, &other, 1).await;
         assert_eq!(acquired_ids(&taken), [id]);
     }
+}
+
+pub async fn park_until_the_last_time_there_is_is_kept(world: World) {
+    let last = Timestamp::from_micros(i64::MAX);
+    world.start_and_park("a", Some(last)).await;
+    world.advance(SECOND * 1_000_000);
+    let due = Due {
+        now: 0,
+        next: Some(last),
+    };
+    assert_eq!(world.due().await, due);
+    assert_eq!(world.run("a").await.wake_at, Some(last));
+    world.signal("a").await;
+    assert_eq!(world.due().await, Due { now: 1, next: None });
 }

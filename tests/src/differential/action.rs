@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use longhaul_core::backend::{RunFilter, Serves, StartRun};
+use longhaul_core::backend::{ArrivalKind, RunFilter, Serves, StartRun};
 use longhaul_core::status::Status;
 
 /// Says how a turn is made wrong.
@@ -77,10 +77,10 @@ pub struct TurnPlan {
 pub enum Action {
     /// Joins a worker at a place: a new one, or the one that is there again.
     Join { worker: usize, is_new: bool },
-    /// Beats.
+    /// Beats, and extends the lease by some time.
     Beat {
         worker: usize,
-        extends: bool,
+        extend: Option<Duration>,
         serves: Serves,
     },
     /// Leaves.
@@ -114,8 +114,9 @@ pub enum Action {
         other: usize,
         turns: Vec<TurnPlan>,
     },
-    /// Sends signals to runs, with the most unread ones that each may have.
-    Arrive(Vec<(usize, u64)>),
+    /// Puts something into inboxes: the run, the most unread arrivals that it may have, the kind, and whether it comes
+    /// twice.
+    Arrive(Vec<(usize, u64, ArrivalKind, bool)>),
     /// Reads inboxes of runs after numbers.
     Inbox {
         worker: usize,

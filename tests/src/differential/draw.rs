@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use longhaul_core::backend::{PAGE_MAX, RunFilter, Serves, StartRun};
+use longhaul_core::backend::{ArrivalKind, PAGE_MAX, RunFilter, Serves, StartRun};
 use longhaul_core::id::BuildId;
 use longhaul_core::identity::RunKind;
 use longhaul_core::status::Status;
@@ -18,6 +18,9 @@ use crate::world::{
 
 /// Is how many workers there are at a time.
 pub(super) const WORKERS: usize = 4;
+
+/// Is a time ahead in seconds that no list comes to.
+const FAR: i64 = 1_000_000_000_000;
 
 /// Draws a list; its first operations join two workers.
 pub(super) fn draw(seed: u64, length: usize) -> Vec<Action> {
@@ -67,7 +70,9 @@ impl Drawing {
             },
             50..130 => Action::Beat {
                 worker,
-                extends: self.0.happens(60),
+                extend: self.maybe(60, |drawing| {
+                    *drawing.0.pick(&[LEASE, LEASE, LEASE, LEASE * 2, LEASE / 2])
+                }),
                 serves: self.serves(),
             },
             130..138 => Action::Leave { worker },
@@ -99,7 +104,8 @@ impl Drawing {
         match number {
             700..780 => Action::Arrive(self.several(3, |drawing| {
                 let inbox_max = *drawing.0.pick(&[100, 100, 2, 1]);
-                (drawing.run(), inbox_max)
+                let kind = *drawing.0.pick(&ArrivalKind::ALL);
+                (drawing.run(), inbox_max, kind, drawing.0.happens(10))
             })),
             780..800 => Action::Inbox {
                 worker,
@@ -215,6 +221,9 @@ impl Drawing {
         if self.0.happens(40) {
             let value = self.0.pick(&["7", "8", ""]);
             run.tags.push(("plan".to_owned(), (*value).to_owned()));
+            if self.0.happens(20) {
+                run.tags.push(("plan".to_owned(), "9".to_owned()));
+            }
             if self.0.happens(50) {
                 run.tags.reverse();
             }
@@ -258,12 +267,12 @@ impl Drawing {
             is_owned: self.0.happens(80),
             wrong,
             fate: self.fate(),
-            reads_all: self.0.happens(75),
+            reads_all: self.0.happens(60),
             has_turn: self.0.happens(80),
             data: self
                 .maybe(20, |drawing| drawing.several(3, Self::datum))
                 .unwrap_or_default(),
-            child: self.maybe(10, Self::run),
+            child: self.maybe(15, Self::run),
             enqueue: self
                 .maybe(25, |drawing| drawing.several(3, Self::attempt))
                 .unwrap_or_default(),
@@ -295,7 +304,9 @@ impl Drawing {
         match self.0.below(100) {
             0..40 => Fate::Append,
             40..58 => Fate::Drain(self.0.happens(35)),
-            58..80 => Fate::Park(self.maybe(60, |drawing| *drawing.0.pick(&[-1, 0, 1, 3, 20]))),
+            58..80 => {
+                Fate::Park(self.maybe(60, |drawing| *drawing.0.pick(&[-1, 0, 1, 3, 20, FAR])))
+            }
             80..88 => Fate::Release,
             88..95 => Fate::Block(self.0.below(BUILDS.len())),
             _ => Fate::End(*self.0.pick(&[

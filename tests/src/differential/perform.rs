@@ -1,5 +1,7 @@
 //! What an action asks of the stores, and which branches its answers show.
 
+use std::time::Duration;
+
 use longhaul_core::backend::{
     Beat, BeatRequest, HistoryRequest, Kind, ListRequest, RunFilter, RunRecord, Serves, StartRun,
     Started, TakeOverRequest, TakenOver,
@@ -23,11 +25,11 @@ pub(super) async fn perform(pair: &mut Pair, action: &Action) -> Done {
         Action::Join { worker, is_new } => join(pair, *worker, *is_new).await,
         Action::Beat {
             worker,
-            extends,
+            extend,
             serves,
         } => {
             let worker = pair.workers[*worker];
-            beat(pair, worker, *extends, serves).await
+            beat(pair, worker, *extend, serves).await
         }
         Action::Leave { worker } => leave(pair, *worker).await,
         Action::Advance { duration, extends } => {
@@ -123,7 +125,7 @@ async fn extend_all(pair: &mut Pair) -> Done {
     let workers = pair.get(async |it| it.workers().await).await?;
     for worker in workers {
         let serves = &worker.serves;
-        beat(pair, worker.worker, true, serves).await?;
+        beat(pair, worker.worker, Some(LEASE), serves).await?;
     }
     Ok(())
 }
@@ -148,11 +150,11 @@ async fn join(pair: &mut Pair, place: usize, is_new: bool) -> Done {
 pub(super) async fn beat(
     pair: &mut Pair,
     worker: WorkerId,
-    extends: bool,
+    extend: Option<Duration>,
     serves: &Serves,
 ) -> Done {
     let request = BeatRequest {
-        extend: extends.then_some(LEASE),
+        extend,
         serves: serves.clone(),
         ..beat_of(worker)
     };
@@ -164,7 +166,7 @@ pub(super) async fn beat(
     let beat = call.await?;
     pair.note_if(is_dead(&beat), Branch::BeatOfTheDead);
     if let Ok(beat) = beat {
-        pair.note_if(extends, Branch::BeatExtended);
+        pair.note_if(extend.is_some(), Branch::BeatExtended);
         pair.note_if(!beat.arrivals.is_empty(), Branch::BeatArrivals);
         pair.note_if(!beat.dead.is_empty(), Branch::BeatDead);
         pair.note_if(beat.outbox, Branch::BeatOutbox);

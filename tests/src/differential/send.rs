@@ -1,7 +1,8 @@
 //! What reaches runs from elsewhere, and attempts of task queues.
 
 use longhaul_core::backend::{
-    Arrival, ArriveRequest, Arrived, AttemptReport, ClaimRequest, QueuedAttempt, Reported, Serves,
+    Arrival, ArrivalBody, ArrivalKind, ArriveRequest, Arrived, AttemptReport, ClaimRequest,
+    QueuedAttempt, Reported, Serves,
 };
 use longhaul_core::id::{ArrivalNumber, WorkerId, WorkflowId};
 
@@ -13,16 +14,25 @@ use crate::world::{body_of, queue, report_of, task, workflow_id};
 
 type Done = Result<(), Difference>;
 
-pub(super) async fn arrive(pair: &mut Pair, runs: &[(usize, u64)]) -> Done {
-    let requests: Vec<_> = runs
-        .iter()
-        .map(|(run, inbox_max)| ArriveRequest {
+pub(super) async fn arrive(pair: &mut Pair, arrivals: &[(usize, u64, ArrivalKind, bool)]) -> Done {
+    let mut requests = Vec::new();
+    for (run, inbox_max, kind, is_doubled) in arrivals {
+        let request = ArriveRequest {
             run: workflow_id(RUNS[*run]),
             write: pair.new_write(),
-            body: body_of("approved"),
+            body: ArrivalBody {
+                kind: *kind,
+                ..body_of(if *kind == ArrivalKind::Control {
+                    ""
+                } else {
+                    "approved"
+                })
+            },
             inbox_max: *inbox_max,
-        })
-        .collect();
+        };
+        requests.extend(is_doubled.then(|| request.clone()));
+        requests.push(request);
+    }
     pair.writes.push(Write::Arrive(requests.clone()));
     ask_arrive(pair, &requests, false).await
 }

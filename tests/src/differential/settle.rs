@@ -29,7 +29,7 @@ pub(super) async fn settle(pair: &mut Pair) -> Done {
             .map(|run| (run, ArrivalNumber(0)))
             .collect();
         inbox(pair, worker, &runs).await?;
-        beat(pair, worker, false, &serves(BUILDS[0])).await?;
+        beat(pair, worker, None, &serves(BUILDS[0])).await?;
     }
     pair.advance(LEASE * 3);
     perform(pair, &Action::TakeOver { force: None }).await?;
@@ -42,7 +42,7 @@ pub(super) async fn settle(pair: &mut Pair) -> Done {
         };
         perform(pair, &join).await?;
         let worker = pair.workers[0];
-        beat(pair, worker, true, &serves(build)).await?;
+        beat(pair, worker, Some(LEASE), &serves(build)).await?;
         let taken = acquire(pair, worker, &serves(build), PAGE_MAX).await?;
         let arrivals = taken.iter().flat_map(|run| &run.inbox);
         let is_refusal = |kind| kind == ArrivalKind::SubworkflowClosed;

@@ -64,6 +64,7 @@ pub const EXCEPTIONS: &[Exception] = &[
             "arrivals::arrival_does_not_put_off_a_run_that_was_due_before",
             "timers::due_order_spans_routes",
             "timers::limit_bounds_what_is_taken",
+            "timers::runs_that_other_builds_blocked_are_taken_in_the_order_of_their_due_times",
         ],
     },
     Exception {
