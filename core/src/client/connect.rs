@@ -100,3 +100,27 @@ fn available() -> String {
 fn wrong(message: String) -> Error {
     Error::new(ErrorKind::InvalidInput, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn refusal(url: &str) -> String {
+        match open(url).await {
+            Ok(_) => panic!("`{url}` was opened"),
+            Err(error) => error.message().to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn backend_that_is_not_compiled_in_names_its_feature() {
+        assert_eq!(
+            refusal("sqlite://orders.db").await,
+            "backend `sqlite` is not compiled in; enable the feature `sqlite` of longhaul"
+        );
+        assert_eq!(
+            refusal("mysql://orders").await,
+            "no backend is named `mysql` (compiled in: )"
+        );
+    }
+}

@@ -15,7 +15,7 @@ use longhaul_core::client::{Client, Handle};
 use longhaul_core::clock::{BackendClock, Timestamp};
 use longhaul_core::context::Signal;
 use longhaul_core::history::{Event, EventKind, Outcome, decode_record};
-use longhaul_core::id::{DataKey, TurnNumber, WorkflowId};
+use longhaul_core::id::{DataKey, TurnNumber, WorkerId, WorkflowId};
 use longhaul_core::status::Status;
 use longhaul_core::worker::Worker;
 use serde_json::Value;
@@ -69,6 +69,7 @@ pub(super) struct Fleet {
     processes: Mutex<Vec<Option<Process>>>,
     outside: Client,
     acknowledged: Mutex<BTreeMap<String, BTreeMap<&'static str, u64>>>,
+    crashed: Mutex<Vec<(WorkerId, Timestamp)>>,
     told: Mutex<BTreeMap<String, Result<Value, ErrorKind>>>,
 }
 
@@ -144,6 +145,7 @@ impl Fleet {
             processes: Mutex::new(scenario.nodes.iter().map(|_| None).collect()),
             outside,
             acknowledged: Mutex::default(),
+            crashed: Mutex::default(),
             told: Mutex::default(),
         })
     }
@@ -260,6 +262,7 @@ impl Fleet {
                     process.node.crash();
                 } else {
                     self.sky.count("crash");
+                    self.note_crash(process.worker.id());
                     process.node.crash();
                     drop(process.worker);
                 }
@@ -281,6 +284,11 @@ impl Fleet {
         node.pause();
         tokio::time::sleep(lasts).await;
         node.resume();
+    }
+
+    fn note_crash(&self, worker: WorkerId) {
+        let mut crashed = self.crashed.lock().unwrap_or_else(PoisonError::into_inner);
+        crashed.push((worker, self.store.clock()));
     }
 
     fn client_of(&self, number: Option<usize>) -> Client {
@@ -443,7 +451,32 @@ impl Fleet {
 // --- judgement --------------------------------------------------------------------------------------------------------
 
 impl Fleet {
+    /// P5: what a crashed worker had is taken over within its lease and a second.
+    fn judge_takeovers(&self) {
+        if !self.scenario.is_one_crash() {
+            return;
+        }
+        let crashed = self.crashed.lock().unwrap_or_else(PoisonError::into_inner);
+        let limit = Duration::from_millis(self.scenario.options.lease_ms + 1_000);
+        let mut log = self.sky.log();
+        for (worker, at) in crashed.iter() {
+            let Some(taken) = log.taken_over.get(worker).copied() else {
+                log.violated(
+                    "P5",
+                    format!("worker {worker} crashed and was never taken over"),
+                );
+                continue;
+            };
+            log.mark("takeover of a crashed worker timed");
+            let took = taken.since(*at);
+            if took > limit {
+                log.violated("P5", format!("takeover took {took:?}; at most {limit:?}"));
+            }
+        }
+    }
+
     async fn judge(&self) -> Report {
+        self.judge_takeovers();
         let runs = self.runs().await;
         let programs = self.programs();
         for record in &runs {

@@ -14,7 +14,7 @@ use longhaul_core::id::{Epoch, WorkerId, WorkflowId, WriteId};
 use crate::wire::Applied;
 
 /// Lists the rare branches that a simulation worth its name reaches.
-pub(crate) const MARKS: [&str; 22] = [
+pub(crate) const MARKS: [&str; 23] = [
     "answer of a start lost, then asked again",
     "attempt in a queue lost",
     "attempt lost",
@@ -34,6 +34,7 @@ pub(crate) const MARKS: [&str; 22] = [
     "signal before its wait",
     "signal to a finished run",
     "subworkflow ended while its parent was parked",
+    "takeover of a crashed worker timed",
     "timer due while nobody owned its run",
     "turn of a former owner refused",
     "worker told that it is dead",
@@ -71,6 +72,8 @@ pub(crate) struct Log {
     writes: HashSet<WriteId>,
     starts: HashSet<WorkflowId>,
     dead: BTreeSet<WorkerId>,
+    /// When each worker was taken over.
+    pub(crate) taken_over: HashMap<WorkerId, Timestamp>,
 }
 
 /// Is a hash of everything that happened.
@@ -127,7 +130,12 @@ impl Log {
                     self.on_commit(at, *lane, turn, verdict);
                 }
             }
-            Applied::TakeOver(Ok(taken)) => taken.workers.iter().for_each(|dead| self.free(*dead)),
+            Applied::TakeOver(Ok(taken)) => {
+                for dead in &taken.workers {
+                    self.taken_over.entry(*dead).or_insert(at);
+                    self.free(*dead);
+                }
+            }
             Applied::Leave(worker) => self.free(*worker),
             Applied::Arrive(requests, Ok(answers)) => {
                 self.trace.add(b"arrive");

@@ -107,6 +107,13 @@ impl Scenario {
         if is_calm {
             scenario.weather = Weather::default();
             scenario.nodes.iter_mut().for_each(|node| node.slow_ppm = 0);
+            if nodes > 1 && chance.happens(500) {
+                let crash = action(&mut chance, nodes);
+                scenario.actions.push(Action {
+                    what: Deed::Crash,
+                    ..crash
+                });
+            }
             return scenario;
         }
         for _ in 0..chance.within(0..=6) {
@@ -118,6 +125,19 @@ impl Scenario {
 
     /// Tells whether nothing is done to the fleet.
     pub(crate) fn is_calm(&self) -> bool {
+        self.actions.is_empty() && self.has_fair_weather()
+    }
+
+    /// Tells whether one process crashes, and nothing else goes wrong, so that another must take over in time.
+    pub(crate) fn is_one_crash(&self) -> bool {
+        let is_crash = |action: &Action| action.what == Deed::Crash;
+        self.nodes.len() > 1
+            && self.actions.len() == 1
+            && self.actions.iter().all(is_crash)
+            && self.has_fair_weather()
+    }
+
+    fn has_fair_weather(&self) -> bool {
         let Weather {
             stalled,
             refused,
@@ -126,7 +146,7 @@ impl Scenario {
             doubled,
             ..
         } = self.weather;
-        self.actions.is_empty() && stalled + refused + answer_lost + applied_late + doubled == 0
+        stalled + refused + answer_lost + applied_late + doubled == 0
     }
 }
 
