@@ -159,7 +159,7 @@ fn is_repeated(connection: &Connection, run: &Standing, commit: &TurnCommit) -> 
     let found = connection.prepare_cached(REPEATED)?.exists(params![
         run.number,
         commit.segment.0,
-        turn.turn.0,
+        row::sought(turn.turn.0),
         commit.write.0.as_bytes()
     ])?;
     Ok(found)
@@ -188,7 +188,7 @@ fn append(connection: &Connection, run: &Standing, commit: &TurnCommit) -> Resul
     let inserted = connection.prepare_cached(APPEND)?.execute(params![
         run.number,
         commit.segment.0,
-        turn.turn.0,
+        row::sought(turn.turn.0),
         turn.first_event.0,
         commit.write.0.as_bytes(),
         turn.record

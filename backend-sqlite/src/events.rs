@@ -238,7 +238,7 @@ fn deliver(connection: &Connection, limit: usize, now: Timestamp) -> Result<usiz
         .prepare_cached(
             "select number, recipient, write_id, kind, name, content from outbox order by number limit ?1",
         )?
-        .query_map([limit], |row| {
+        .query_map([row::limit(limit)], |row| {
             let number: i64 = row.get(0)?;
             let recipient = WorkflowId::from_stored(row::text(row, 1)?);
             let write: [u8; 16] = row.get(2)?;

@@ -162,7 +162,7 @@ fn history(connection: &Connection, request: &HistoryRequest) -> Result<Vec<Stor
             params![
                 number,
                 request.segment.map(|segment| segment.0),
-                request.from.0,
+                row::sought(request.from.0),
                 request.limit
             ],
             stored_turn,

@@ -118,7 +118,7 @@ pub(crate) fn inbox(
             "select number, accepted_at, kind, name, content from inbox
              where run = ?1 and number > ?2 order by number",
         )?
-        .query_map((run, after.0), |row| {
+        .query_map((run, sought(after.0)), |row| {
             Ok(Arrival {
                 number: ArrivalNumber(row.get(0)?),
                 accepted_at: time(row, 1)?,
@@ -136,6 +136,16 @@ pub(crate) fn body(row: &Row<'_>, column: usize) -> Result<ArrivalBody> {
         name: row.get(column + 1)?,
         content: row.get(column + 2)?,
     })
+}
+
+/// Returns a limit as SQLite takes it, whose numbers end at 63 bits.
+pub(crate) fn limit(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+/// Returns a number to look for, or the largest there is, which nothing that is stored has.
+pub(crate) fn sought(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 /// Borrows a text.

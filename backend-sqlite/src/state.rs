@@ -278,7 +278,10 @@ fn load(
         .prepare_cached(select_run!(
             "where number = ?1 and owner = ?2 and epoch = ?3"
         ))?
-        .query_row(params![number, worker.0.as_bytes(), epoch.0], run_record)
+        .query_row(
+            params![number, worker.0.as_bytes(), row::sought(epoch.0)],
+            run_record,
+        )
         .optional()?;
     let Some(found) = found else {
         return Ok(None);

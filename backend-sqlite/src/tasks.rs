@@ -118,9 +118,10 @@ fn ready(
             now.as_micros()
         ])?;
         let mut statement = connection.prepare_cached(READY)?;
-        let rows = statement.query_map(params![queue.as_str(), task.as_str(), slots], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?;
+        let rows = statement.query_map(
+            params![queue.as_str(), task.as_str(), row::limit(slots)],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )?;
         for row in rows {
             found.push(row?);
         }

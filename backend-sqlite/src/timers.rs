@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
 use crate::SqliteBackend;
 use crate::error::Result;
-use crate::row::RunNumber;
+use crate::row::{self, RunNumber};
 
 pub(crate) const DUE_NOW: &str = "
     select number, wake_at from run indexed by run_due
@@ -73,14 +73,19 @@ pub(crate) fn due_runs(
     let mut found: Vec<(i64, RunNumber)> = Vec::new();
     for route in &serves.routes {
         let (route, now) = (route.as_str(), now.as_micros());
-        find(connection, DUE_NOW, params![route, now, limit], &mut found)?;
+        find(
+            connection,
+            DUE_NOW,
+            params![route, now, row::limit(limit)],
+            &mut found,
+        )?;
         let mut last = String::new();
         while let Some(build) = next_blocking(connection, route, &last)? {
             if build != serves.build.as_str() {
                 find(
                     connection,
                     BLOCKED,
-                    params![route, now, limit, build],
+                    params![route, now, row::limit(limit), build],
                     &mut found,
                 )?;
             }

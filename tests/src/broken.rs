@@ -613,6 +613,18 @@ faults! {
     /// Writes a thousand effects of a turn.
     CutsManyEffects:
         "hostile::turn_of_many_effects_is_written_whole";
+    /// Takes a limit of more than 63 bits for none.
+    CutsLargeLimits:
+        "hostile::largest_limits_take_all_there_is";
+    /// Takes a lease of more than a year for none.
+    WrapsLongLeases:
+        "hostile::lease_without_an_end_is_never_over";
+    /// Cuts numbers to 63 bits.
+    CutsLargeNumbers:
+        "hostile::turn_of_the_largest_numbers_is_kept_or_refused_alone";
+    /// Cuts the turn that a page begins with to 63 bits, and then to nothing.
+    WrapsLargeTurns:
+        "hostile::numbers_past_all_there_is_find_nothing";
     /// Refuses a worker that joins again.
     RefusesToJoinAgain:
         "ownership::joining_again_extends_the_lease_and_changes_nothing_else",

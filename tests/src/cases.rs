@@ -240,7 +240,11 @@ list! { ($)
         large_records_come_back_whole,
         empty_batches_are_answered_with_nothing,
         arrival_without_name_and_content_is_kept,
-        turn_of_many_effects_is_written_whole;
+        turn_of_many_effects_is_written_whole,
+        largest_limits_take_all_there_is,
+        lease_without_an_end_is_never_over,
+        turn_of_the_largest_numbers_is_kept_or_refused_alone,
+        numbers_past_all_there_is_find_nothing;
     reopening:
         reopening_keeps_the_row_and_the_history,
         reopening_keeps_the_register_and_its_ownerships,

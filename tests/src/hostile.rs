@@ -1,9 +1,16 @@
 //! Names and bytes that a careless backend trips over.
 
-use longhaul_core::backend::{RunFilter, Started};
-use longhaul_core::id::ArrivalNumber;
+use std::time::Duration;
 
-use crate::world::{World, body_of, one, operation_of, run_of, signal_to};
+use longhaul_core::backend::{
+    ArriveRequest, HistoryRequest, JoinRequest, RunFilter, Started, Verdict,
+};
+use longhaul_core::id::{ArrivalNumber, Epoch, EventNumber, TurnNumber};
+
+use crate::world::{
+    LEASE, Run, World, body_of, history_of, join_of, new_worker_id, number_of, one, operation_of,
+    run_of, serves, signal_to,
+};
 
 const NAMES: [&str; 9] = [
     "'; drop table run; --",
@@ -170,4 +177,78 @@ pub async fn turn_of_many_effects_is_written_whole(world: World) {
     assert_eq!(one(world.backend().queues().await.unwrap()).waiting, MANY);
     world.backend().deliver(MANY).await.unwrap();
     assert_eq!(world.run("b").await.arrivals, ArrivalNumber(MANY as u64));
+}
+
+pub async fn largest_limits_take_all_there_is(world: World) {
+    world.start("a").await;
+    let mut run = Run::from(one(world.acquire_as(world.me, &serves(), usize::MAX).await));
+    let unbounded = ArriveRequest {
+        inbox_max: u64::MAX,
+        ..signal_to("a")
+    };
+    assert_eq!(number_of(&world.arrive(&unbounded).await), ArrivalNumber(1));
+    let turn = run.turn().enqueue(run.attempt("charge")).send("a", "hello");
+    world.done(turn, &mut run).await;
+    assert_eq!(world.claim(world.me, usize::MAX).await.len(), 1);
+    world.backend().deliver(usize::MAX).await.unwrap();
+    assert_eq!(world.run("a").await.arrivals, ArrivalNumber(2));
+}
+
+pub async fn lease_without_an_end_is_never_over(world: World) {
+    let worker = new_worker_id();
+    let request = JoinRequest {
+        lease: Duration::MAX,
+        ..join_of(worker)
+    };
+    world.backend().join(request).await.unwrap();
+    let mut run = world.start_owned_by(worker, "a").await;
+    world.advance(LEASE * 1_000_000);
+    world.append(&mut run).await;
+    world.extend(world.me).await.unwrap();
+    world.take_over().await;
+    assert_eq!(world.run("a").await.owner, Some(worker));
+}
+
+pub async fn turn_of_the_largest_numbers_is_kept_or_refused_alone(world: World) {
+    let runs = [
+        world.start_owned("a").await,
+        world.start_owned("b").await,
+        world.start_owned("c").await,
+    ];
+    let mut turns = runs.each_ref().map(|run| run.turn().set("k", b"1"));
+    let largest = EventNumber(u64::MAX);
+    turns[1].commit.turn.as_mut().unwrap().first_event = largest;
+    let verdicts = world.commit_all(&turns.each_ref()).await;
+    assert_eq!(verdicts[0], Verdict::Committed);
+    assert_eq!(verdicts[2], Verdict::Committed);
+    let history = world.history("b").await;
+    match &verdicts[1] {
+        Verdict::Committed => assert_eq!(history[1].first_event, largest),
+        Verdict::Refused(_) => assert_eq!(history.len(), 1),
+        other => panic!("the turn is {other:?}"),
+    }
+    let is_kept = verdicts[1] == Verdict::Committed;
+    assert_eq!(world.data("b", "k").await.is_some(), is_kept);
+}
+
+pub async fn numbers_past_all_there_is_find_nothing(world: World) {
+    let run = world.start_owned("a").await;
+    world.signal("a").await;
+    let backend = world.backend();
+    let request = HistoryRequest {
+        from: TurnNumber(u64::MAX),
+        ..history_of("a")
+    };
+    assert_eq!(backend.history(request).await.unwrap(), []);
+    let asked = vec![(run.id.clone(), ArrivalNumber(u64::MAX))];
+    let found = backend.inbox(world.me, asked).await.unwrap();
+    assert!(found.iter().all(|(_, arrivals)| arrivals.is_empty()));
+    let found = backend.reload(world.me, &run.id, Epoch(u64::MAX)).await;
+    assert_eq!(found.unwrap(), None);
+    let mut late = run.turn_at(7);
+    late.commit.turn.as_mut().unwrap().turn = TurnNumber(u64::MAX);
+    assert_eq!(world.commit(&late).await, Verdict::Lost);
+    let mut late = run.turn();
+    late.commit.epoch = Epoch(u64::MAX);
+    assert_eq!(world.commit(&late).await, Verdict::Lost);
 }

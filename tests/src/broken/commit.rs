@@ -16,6 +16,9 @@ impl Broken {
     async fn spoil(&self, turn: &mut TurnCommit) -> Result<()> {
         if let Some(turn) = &mut turn.turn {
             self.spoil_record(&mut turn.record);
+            if self.has(Fault::CutsLargeNumbers) {
+                turn.first_event.0 &= u64::MAX >> 1;
+            }
         }
         let now = self.inner.clock();
         match self.fault {

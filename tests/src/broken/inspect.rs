@@ -113,6 +113,7 @@ impl Inspect for Broken {
         match self.fault {
             Fault::TakesAnyPage => request.limit = request.limit.clamp(1, PAGE_MAX),
             Fault::ForgetsWhereThePageBegan => request.from = TurnNumber(0),
+            Fault::WrapsLargeTurns if request.from.0 > u64::MAX >> 1 => request.from.0 = 0,
             Fault::ShowsAnySegment => request.segment = None,
             _ => {}
         }

@@ -2,6 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use longhaul_core::backend::{
     AcquireRequest, AcquiredRun, Beat, BeatRequest, Due, Error, JoinRequest, Kind, Lane, PAGE_MAX,
@@ -12,7 +14,7 @@ use longhaul_core::status::Status;
 
 use super::Fault;
 use super::backend::Broken;
-use crate::world::{LEASE, list_of};
+use crate::world::{LEASE, SECOND, list_of};
 
 impl Broken {
     async fn acquire_build_by_build(&self, request: AcquireRequest) -> Result<Vec<AcquiredRun>> {
@@ -35,7 +37,10 @@ impl Broken {
 
 #[async_trait]
 impl State for Broken {
-    async fn join(&self, request: JoinRequest) -> Result<()> {
+    async fn join(&self, mut request: JoinRequest) -> Result<()> {
+        if self.has(Fault::WrapsLongLeases) && request.lease > SECOND * 31_536_000 {
+            request.lease = Duration::ZERO;
+        }
         let is_new = self.memory().joined.insert(request.worker);
         let workers = self.inner.workers().await?;
         let is_there = workers.iter().any(|one| one.worker == request.worker);
@@ -214,6 +219,7 @@ impl State for Broken {
                 return Ok(Vec::new());
             }
             Fault::IgnoresTheLimit | Fault::TakesTheNewestFirst => request.limit = PAGE_MAX,
+            Fault::CutsLargeLimits if limit > PAGE_MAX => request.limit = 0,
             Fault::TakesBuildByBuild => return self.acquire_build_by_build(request).await,
             _ => {}
         }

@@ -1,4 +1,6 @@
 //! What lists of operations must have come by, as a difference hides where nobody goes.
+//!
+//! Invariants: each answer of the contract is here but `Verdict::Refused`: what a store cannot hold is its own.
 
 /// Makes the enum of the branches, its list and their texts.
 macro_rules! branches {

@@ -87,7 +87,7 @@ impl Drawing {
             330..410 => Action::Acquire {
                 worker,
                 serves: self.serves(),
-                limit: self.0.below(7),
+                limit: *self.0.pick(&[0, 1, 2, 3, 4, 6, usize::MAX]),
             },
             410..430 => Action::Reload {
                 worker,
@@ -115,7 +115,7 @@ impl Drawing {
                 }),
             },
             800..830 => Action::Deliver {
-                limit: *self.0.pick(&[0, 1, 2, PAGE_MAX]),
+                limit: *self.0.pick(&[0, 1, 2, PAGE_MAX, usize::MAX]),
             },
             830..845 => Action::Due(self.serves()),
             845..895 => self.claim(worker),
@@ -143,7 +143,7 @@ impl Drawing {
             9..12 => Action::History {
                 run: self.run(),
                 segment: self.maybe(30, |drawing| *drawing.0.pick(&[0, 1, 2])),
-                from: u64::try_from(self.0.below(4)).unwrap(),
+                from: *self.0.pick(&[0, 1, 2, 3, u64::MAX]),
                 limit: *self.0.pick(&[0, 1, 2, PAGE_MAX]),
             },
             12..14 => Action::Data {
@@ -319,7 +319,10 @@ impl Drawing {
     }
 
     fn claim(&mut self, worker: usize) -> Action {
-        let mut queues: Vec<_> = (0..QUEUES.len()).map(|at| (at, self.0.below(4))).collect();
+        let slots = [0, 1, 2, 3, usize::MAX];
+        let mut queues: Vec<_> = (0..QUEUES.len())
+            .map(|at| (at, *self.0.pick(&slots)))
+            .collect();
         let mut tasks: Vec<_> = (0..TASKS.len()).collect();
         if self.0.happens(30) {
             queues.remove(self.0.below(QUEUES.len()));

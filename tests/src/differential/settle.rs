@@ -71,8 +71,7 @@ fn serves(build: &str) -> Serves {
 async fn read_all(pair: &mut Pair) -> Result<Vec<RunRecord>, Difference> {
     let all = list_of(RunFilter::default());
     let rows = pair.get(async |it| it.list(all.clone()).await).await?;
-    let ids: Vec<_> = RUNS.map(workflow_id).to_vec();
-    pair.get(async |it| it.states(&ids).await).await?;
+    perform(pair, &Action::States((0..RUNS.len()).collect())).await?;
     for run in 0..RUNS.len() {
         history(pair, run, None, 0, PAGE_MAX).await?;
         data(pair, run, 0).await?;
