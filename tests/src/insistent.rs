@@ -2,7 +2,8 @@
 //!
 //! Invariants: a call that is answered with `Unavailable` or `Unclear` is asked again as it was, with the same
 //! identifiers. What the contract does not tell twice is found out as a caller can: who looked before a start knows
-//! which runs are new, and who compares what it owns knows what it came to own. Nothing else is made up.
+//! which runs are new, and who compares what it owns or has
+//! claimed knows what it came to own or to have claimed. Nothing else is made up.
 
 mod backend;
 
@@ -11,7 +12,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 use longhaul_core::backend::{
-    AcquireRequest, AcquiredRun, Backend, Lane, Result, StartRun, Started,
+    AcquireRequest, AcquiredRun, Backend, ClaimRequest, Lane, QueuedAttempt, Result, StartRun,
+    Started,
 };
 use longhaul_core::id::{Epoch, WorkerId, WorkflowId};
 use tokio::sync::Mutex;
@@ -107,5 +109,26 @@ impl Insistent {
             }
         }
         Ok(untold)
+    }
+
+    /// A claim is not told twice either, so what the worker has claimed since is read anew.
+    async fn claim_all(&self, request: ClaimRequest) -> Result<Vec<QueuedAttempt>> {
+        let before = self.right.claimed(request.worker).await?;
+        for _ in 0..ASKED_MAX {
+            let answer = self.asked.claim(request.clone()).await;
+            let should_ask_again = matches!(&answer, Err(error) if error.should_ask_again());
+            let taken = if should_ask_again {
+                Vec::new()
+            } else {
+                answer?
+            };
+            let mut all = self.right.claimed(request.worker).await?;
+            all.retain(|one| !before.contains(one) && !taken.contains(one));
+            if !should_ask_again || !all.is_empty() {
+                all.extend(taken);
+                return Ok(all);
+            }
+        }
+        self.asked.claim(request).await
     }
 }

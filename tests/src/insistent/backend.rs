@@ -107,8 +107,7 @@ impl Timers for Insistent {
 #[async_trait]
 impl Tasks for Insistent {
     async fn claim(&self, request: ClaimRequest) -> Result<Vec<QueuedAttempt>> {
-        let call = || self.asked.claim(request.clone());
-        Self::ask(call).await
+        self.claim_all(request).await
     }
 
     async fn claimed(&self, worker: WorkerId) -> Result<Vec<QueuedAttempt>> {
