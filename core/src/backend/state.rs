@@ -20,7 +20,7 @@ pub trait State: Send + Sync {
     /// - Asking again with the same id extends the lease and changes nothing else.
     ///
     /// # Errors
-    /// `WorkerDead` when that id was declared dead before.
+    /// `WorkerDead` when that id was declared dead in the last 30 days or more; each start of a worker draws a new one.
     async fn join(&self, request: JoinRequest) -> Result<()>;
 
     /// Extends the lease if asked to and tells what there is to do.
