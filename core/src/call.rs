@@ -115,21 +115,30 @@ impl<R> Call<R> {
     }
 
     /// Sets how failed attempts are followed by others, in place of what the task says.
-    pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.options.task.retry = policy;
-        self
+    pub fn retry(self, policy: RetryPolicy) -> Self {
+        let mut call = self.for_tasks("retry");
+        call.options.task.retry = policy;
+        call
     }
 
     /// Sets how long one attempt may take.
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.options.task.timeout = Some(timeout);
-        self
+    pub fn timeout(self, timeout: Duration) -> Self {
+        let mut call = self.for_tasks("timeout");
+        if timeout.is_zero() {
+            call.refuse(Error::new(
+                ErrorKind::InvalidInput,
+                "with a timeout of 0 no attempt could end in time; leave it out for no limit",
+            ));
+        }
+        call.options.task.timeout = Some(timeout);
+        call
     }
 
     /// Lets the first attempt start no earlier than `delay` after the call was made durable.
-    pub fn delay(mut self, delay: Duration) -> Self {
-        self.options.task.delay = Some(delay);
-        self
+    pub fn delay(self, delay: Duration) -> Self {
+        let mut call = self.for_tasks("delay");
+        call.options.task.delay = Some(delay);
+        call
     }
 
     /// Sets the queue whose workers run the task.

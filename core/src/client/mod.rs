@@ -26,7 +26,7 @@ use crate::call::{Call, Target};
 use crate::clock::{Environment, TokioEnvironment};
 use crate::engine::identifiers::{fingerprint, route_of};
 use crate::engine::live::Settings;
-use crate::engine::machine::check_payload;
+use crate::engine::machine::{check_payload, check_tags};
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{Event, EventKind, RunStarted, encode_record};
 use crate::hub::{Hub, StartHere};
@@ -337,26 +337,6 @@ pub(crate) struct NewRun {
     pub(crate) task: Option<TaskOptions>,
     pub(crate) tags: Vec<(String, String)>,
     pub(crate) arguments: Payload,
-}
-
-fn check_tags(tags: &[(String, String)], limits: &Limits) -> Result<()> {
-    if tags.len() > limits.tags_max {
-        return Err(Error::new(
-            ErrorKind::LimitExceeded,
-            format!(
-                "{} tags were given; the limit is {}",
-                tags.len(),
-                limits.tags_max
-            ),
-        ));
-    }
-    for (key, value) in tags {
-        crate::id::check_name("tag", key)?;
-        if !value.is_empty() {
-            crate::id::check_name("value of a tag", value)?;
-        }
-    }
-    Ok(())
 }
 
 fn difference(asked: &StartRun, existing: &RunRecord) -> Option<&'static str> {

@@ -16,7 +16,7 @@ use crate::call::{Call, Target};
 use crate::command::{Command, StartSubworkflow};
 use crate::engine::chance::Use;
 use crate::engine::identifiers::subworkflow_id;
-use crate::engine::machine::{Machine, Resolution, check_payload};
+use crate::engine::machine::{Machine, Resolution, check_payload, check_tags};
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{OperationKey, OperationKind};
 use crate::id::{TaskName, WorkflowId, WorkflowType};
@@ -225,6 +225,7 @@ fn start_subworkflow<R>(
     };
     let arguments = call.arguments?;
     check_payload(&arguments, &machine.limits, "arguments", name)?;
+    check_tags(&call.options.tags, &machine.limits)?;
     let binding = Binding {
         run: &workflow_id,
         kind: "arguments",

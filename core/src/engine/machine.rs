@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
@@ -56,6 +57,8 @@ struct State {
     data: Arc<BTreeMap<DataKey, Payload>>,
     recorded: HashMap<OperationKey, Payload>,
     steps: HashMap<OperationKey, BoxFuture<'static, Outcome>>,
+    /// Futures of steps that nobody will poll, to be dropped without the lock: they are the user's.
+    discarded: Vec<BoxFuture<'static, Outcome>>,
     cancelled: Option<String>,
     fault: Option<Error>,
 }
@@ -198,13 +201,14 @@ impl Machine {
         };
         if matches!(slot.phase, Phase::Open) {
             state.open -= 1;
-            state.steps.remove(key);
+            state.discard_step(key);
             if !state.torn_down {
                 state.commands.push(Command::Cancel {
                     operation: key.clone(),
                 });
             }
         }
+        drop_discarded(state);
     }
 
     /// Keeps the future of a step until the worker takes it.
@@ -303,7 +307,7 @@ impl Machine {
     pub(crate) fn apply(&self, at: Timestamp, event: &EventKind) -> Vec<Waker> {
         let mut state = self.state();
         state.now = at;
-        match event {
+        let wakers = match event {
             EventKind::TaskCompleted {
                 operation, result, ..
             } => state.resolve(operation, Resolution::Outcome(Ok(result.clone()))),
@@ -322,7 +326,9 @@ impl Machine {
                 state.cancel_open()
             }
             _ => Vec::new(),
-        }
+        };
+        drop_discarded(state);
+        wakers
     }
 
     /// Resolves what the code asked for after a cancel; it was pending once.
@@ -373,8 +379,12 @@ impl State {
         self.fault.get_or_insert(error);
     }
 
+    fn discard_step(&mut self, key: &OperationKey) {
+        self.discarded.extend(self.steps.remove(key));
+    }
+
     fn resolve(&mut self, key: &OperationKey, resolution: Resolution) -> Vec<Waker> {
-        self.steps.remove(key);
+        self.discard_step(key);
         match self.slots.get_mut(key) {
             Some(slot) if matches!(slot.phase, Phase::Open) => {
                 slot.phase = Phase::Resolved(resolution);
@@ -434,6 +444,15 @@ impl State {
     }
 }
 
+/// Lets go of the state, and then of what was discarded; a panic in a destructor of user code ends here.
+fn drop_discarded(mut state: MutexGuard<'_, State>) {
+    let discarded = std::mem::take(&mut state.discarded);
+    drop(state);
+    for step in discarded {
+        drop(catch_unwind(AssertUnwindSafe(|| drop(step))));
+    }
+}
+
 /// Refuses a payload over the limit.
 pub(crate) fn check_payload(
     payload: &Payload,
@@ -452,4 +471,25 @@ pub(crate) fn check_payload(
             limits.payload_bytes_max
         ),
     ))
+}
+
+/// Refuses too many tags, and those that are no names.
+pub(crate) fn check_tags(tags: &[(String, String)], limits: &Limits) -> Result<()> {
+    if tags.len() > limits.tags_max {
+        return Err(Error::new(
+            ErrorKind::LimitExceeded,
+            format!(
+                "{} tags were given; the limit is {}",
+                tags.len(),
+                limits.tags_max
+            ),
+        ));
+    }
+    for (key, value) in tags {
+        crate::id::check_name("tag", key)?;
+        if !value.is_empty() {
+            crate::id::check_name("value of a tag", value)?;
+        }
+    }
+    Ok(())
 }

@@ -154,7 +154,10 @@ fn spawn_attempt(
                 return;
             }
         }
-        let input = match body.await {
+        // A destructor of the task's may panic too, such as when the attempt is given up.
+        let ended = AssertUnwindSafe(body).catch_unwind().await;
+        let ended = ended.unwrap_or_else(|panic| Ok(Err(panic_error("attempt", &*panic))));
+        let input = match ended {
             Ok(outcome) => LaneInput::Outcome {
                 run,
                 epoch,

@@ -251,6 +251,9 @@ fn start_parts(
     }
 }
 
+/// Is the longest lease.
+const LEASE_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3_600);
+
 fn check_options(options: &Options) -> Result<()> {
     let wrong = |what: &str| Err(Error::new(ErrorKind::InvalidInput, what));
     if options.slots == 0 {
@@ -262,6 +265,9 @@ fn check_options(options: &Options) -> Result<()> {
     if options.lease < Duration::from_millis(100) {
         return wrong("a lease under 100 ms cannot be kept; give it at least 100ms");
     }
+    if options.lease > LEASE_MAX {
+        return wrong("a lease of over ten years would free nothing in time; give it less");
+    }
     Ok(())
 }
 
@@ -271,10 +277,22 @@ fn served_queues(
     slots: usize,
 ) -> Result<Vec<(QueueName, usize)>> {
     if !asked.is_empty() {
-        return asked
-            .into_iter()
-            .map(|(queue, slots)| Ok((queue?, slots)))
-            .collect();
+        let mut served: Vec<(QueueName, usize)> = Vec::new();
+        for (queue, slots) in asked {
+            let queue = queue?;
+            let is_known = served.iter().any(|(known, _)| *known == queue);
+            if slots == 0 || is_known {
+                let what = if is_known {
+                    "is served twice"
+                } else {
+                    "has 0 slots"
+                };
+                let message = format!("queue `{queue}` {what}; name it once, with 1 slot or more");
+                return Err(Error::new(ErrorKind::InvalidInput, message));
+            }
+            served.push((queue, slots));
+        }
+        return Ok(served);
     }
     let named: BTreeSet<_> = registry
         .iter()

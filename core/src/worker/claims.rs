@@ -4,12 +4,16 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use futures_util::FutureExt as _;
 
 use crate::backend::{AttemptReport, ClaimRequest, Error as BackendError, QueuedAttempt, Reported};
 use crate::clock::Abort;
 use crate::context::{CancelFlag, TaskData};
+use crate::engine::execution::panic_error;
 use crate::engine::messages::{self, AttemptContent, OutcomeContent};
 use crate::error::Error;
 use crate::history::{OperationKey, Outcome};
@@ -153,10 +157,14 @@ fn lock(running: &Running) -> MutexGuard<'_, BTreeMap<Name, Claimed>> {
 async fn execute(shared: &Arc<Shared>, attempt: &QueuedAttempt) -> Option<Vec<u8>> {
     let _slot = slot(shared).await?;
     let outcome: Outcome = match request(shared, attempt) {
-        Ok(request) => match run_attempt(shared, request).await {
-            Ok(outcome) => outcome,
-            Err(unfit) => Err(unfit),
-        },
+        Ok(request) => {
+            let attempt = AssertUnwindSafe(run_attempt(shared, request)).catch_unwind();
+            match attempt.await {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(unfit)) => Err(unfit),
+                Err(panic) => Err(panic_error("attempt", &*panic)),
+            }
+        }
         Err(error) => Err(error),
     };
     messages::encode(&OutcomeContent {

@@ -140,7 +140,8 @@ impl Keeper {
     }
 
     fn beat_interval(&self) -> Duration {
-        let (lease, beat) = (self.shared.options.lease, self.shared.options.beat);
+        let lease = self.shared.options.lease;
+        let beat = self.shared.options.beat.min(lease);
         let [byte, ..] = self.shared.environment.random_bytes();
         let jitter = beat.mul_f64(f64::from(byte) / 255.0 / 5.0);
         (beat + jitter).min(lease / 3)

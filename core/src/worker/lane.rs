@@ -434,7 +434,7 @@ impl Lane {
         }
         let deadline = [
             run.held_until,
-            run.idle_since.map(|since| since + park_after),
+            run.idle_since.map(|since| since.saturating_add(park_after)),
             run.live.wake_at().map(|due| now + due.since(clock)),
         ];
         run.deadline = deadline.into_iter().flatten().min();
@@ -486,7 +486,7 @@ impl Lane {
             run.live.take(Input::Due, clock);
         } else if run
             .idle_since
-            .is_some_and(|since| since + park_after <= now)
+            .is_some_and(|since| since.saturating_add(park_after) <= now)
         {
             run.ending.get_or_insert(Ending::Park);
         }
