@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use longhaul_core::context::{Context, Data, Signal, TaskContext};
 use longhaul_core::registry::Dep;
+use longhaul_core::worker::WorkerBuilder;
 use longhaul_core::{Error, Result};
 use longhaul_macros::{task, workflow};
 use longhaul_testing::crash_everywhere;
@@ -39,6 +40,21 @@ impl Shop {
     fn times(&self) -> u32 {
         self.0.lock().unwrap().values().sum()
     }
+}
+
+/// Serves what stands here, whatever else is linked in.
+fn set_up(builder: WorkerBuilder, shop: &Shop) -> WorkerBuilder {
+    let names = [
+        "charge",
+        "ship",
+        "invoice",
+        "checkout",
+        "fickle",
+        "attempts",
+        "telltale",
+        "checkout_without_limit",
+    ];
+    builder.only(names).provide(shop.clone())
 }
 
 #[task(crate = "longhaul_core")]
@@ -79,7 +95,7 @@ async fn checkout(ctx: Context, order: u32) -> Result<(Vec<u32>, u32, String)> {
 fn workflow_of_two_months_survives_a_crash_at_every_write() {
     let report = crash_everywhere(|| checkout(7))
         .state(Shop::new)
-        .worker(|builder, shop| builder.provide(shop.clone()))
+        .worker(set_up)
         .drive(|run, _| async move { run.signal(APPROVED, true).await })
         .effects(Shop::keys)
         .check();
@@ -91,7 +107,7 @@ fn workflow_of_two_months_survives_a_crash_at_every_write() {
 fn workflow_that_is_replayed_at_every_await_ends_the_same() {
     let report = crash_everywhere(|| checkout(7))
         .state(Shop::new)
-        .worker(|builder, shop| builder.provide(shop.clone()))
+        .worker(set_up)
         .drive(|run, _| async move { run.signal(APPROVED, true).await })
         .effects(Shop::keys)
         .always_park()
@@ -103,7 +119,7 @@ fn workflow_that_is_replayed_at_every_await_ends_the_same() {
 fn workflow_that_fails_fails_the_same_way_at_every_crash() {
     let report = crash_everywhere(|| checkout(7))
         .state(Shop::new)
-        .worker(|builder, shop| builder.provide(shop.clone()))
+        .worker(set_up)
         .drive(|run, _| async move { run.signal(APPROVED, false).await })
         .check();
     assert!(report.crashes > 4, "{report:?}");
@@ -113,7 +129,7 @@ fn workflow_that_fails_fails_the_same_way_at_every_crash() {
 fn effect_that_is_not_idempotent_is_found_out() {
     let found = crash_everywhere(|| checkout(7))
         .state(Shop::new)
-        .worker(|builder, shop| builder.provide(shop.clone()))
+        .worker(set_up)
         .drive(|run, _| async move { run.signal(APPROVED, true).await })
         .effects(Shop::times)
         .run();
@@ -140,7 +156,7 @@ fn code_that_takes_another_path_at_replay_is_found_out_with_the_reason() {
             RUNS.store(0, Ordering::SeqCst);
             Shop::new()
         })
-        .worker(|builder, shop| builder.provide(shop.clone()))
+        .worker(set_up)
         .run();
     let what = found.unwrap_err();
     assert!(what.contains("was blocked"), "{what}");
@@ -163,7 +179,7 @@ async fn telltale(ctx: Context) -> Result<u32> {
 fn result_that_depends_on_the_crash_is_found_out() {
     let found = crash_everywhere(telltale)
         .state(Shop::new)
-        .worker(|builder, shop| builder.provide(shop.clone()))
+        .worker(set_up)
         .run();
     let what = found.unwrap_err();
     assert!(what.contains("the outcome is Ok(Number(2))"), "{what}");
@@ -173,7 +189,7 @@ fn result_that_depends_on_the_crash_is_found_out() {
 fn workflow_that_waits_for_ever_is_found_out() {
     let found = crash_everywhere(|| checkout_without_limit(1))
         .state(Shop::new)
-        .worker(|builder, shop| builder.provide(shop.clone()))
+        .worker(set_up)
         .run();
     assert_eq!(found.unwrap_err(), "it did not end within 400 days");
 }

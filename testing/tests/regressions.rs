@@ -42,3 +42,27 @@ fn run_whose_attempt_outlived_a_shutdown_goes_on_elsewhere() {
         r#"{"seed":827,"nodes":[{"origin_ms":1089247,"slow_ppm":0}],"runs":[{"id":"run-0","program":{"steps":[{"Parallel":[[{"Act":{"ends":{"After":0},"retries":2,"takes_ms":2506,"queued":false}}],[]]}],"fails":false},"at_ms":152,"through":0,"signals_at_ms":4591,"signals_every_ms":0}],"actions":[{"at_ms":268,"what":"Shutdown","node":0,"for_ms":1677}],"weather":{"delay_ms":0,"stalled":0,"refused":0,"answer_lost":0,"applied_late":0,"doubled":0,"hint_lost":0},"options":{"lease_ms":1511,"park_after_ms":15,"live_max":4096,"slots":64,"always_park":false}}"#,
     );
 }
+
+/// P6: a run seals its inbox while its end waits to be committed.
+#[test]
+fn attempt_that_ended_is_not_started_again_by_a_seal() {
+    check(
+        r#"{"seed":510968,"nodes":[{"origin_ms":6898604,"slow_ppm":14972},{"origin_ms":2107014,"slow_ppm":0}],"runs":[{"id":"run-0","program":{"steps":[{"Receive":[0,1500]},{"Receive":[0,null]},{"Act":{"ends":{"After":0},"retries":2,"takes_ms":0,"queued":false}}],"fails":false},"at_ms":2151,"through":0,"signals_at_ms":0,"signals_every_ms":26}],"actions":[],"weather":{"delay_ms":15,"stalled":0,"refused":0,"answer_lost":0,"applied_late":0,"doubled":0,"hint_lost":0},"options":{"lease_ms":2237,"park_after_ms":1,"live_max":3,"slots":64,"always_park":true}}"#,
+    );
+}
+
+/// P1: a run that two workers lost is found missing while it is being recovered.
+#[test]
+fn run_is_recovered_once_however_often_it_is_found_missing() {
+    check(
+        r#"{"seed":572669,"nodes":[{"origin_ms":7533458,"slow_ppm":9102}],"runs":[{"id":"run-0","program":{"steps":[{"Each":[{"ends":"Never","retries":1,"takes_ms":0,"queued":false},{"ends":{"After":0},"retries":2,"takes_ms":1780,"queued":false},{"ends":{"After":0},"retries":0,"takes_ms":0,"queued":true},{"ends":{"After":1},"retries":3,"takes_ms":0,"queued":false},{"ends":{"After":0},"retries":0,"takes_ms":1909,"queued":false}]}],"fails":false},"at_ms":2520,"through":0,"signals_at_ms":0,"signals_every_ms":1532},{"id":"run-1","program":{"steps":[],"fails":false},"at_ms":2036,"through":0,"signals_at_ms":1059,"signals_every_ms":0},{"id":"run-2","program":{"steps":[{"Act":{"ends":{"After":1},"retries":1,"takes_ms":1409,"queued":false}}],"fails":false},"at_ms":1327,"through":0,"signals_at_ms":500,"signals_every_ms":537}],"actions":[{"at_ms":5574,"what":"Shutdown","node":0,"for_ms":866},{"at_ms":8797,"what":"Pause","node":0,"for_ms":5454},{"at_ms":9481,"what":"Crash","node":0,"for_ms":3328},{"at_ms":13074,"what":"Crash","node":0,"for_ms":2162}],"weather":{"delay_ms":0,"stalled":18,"refused":0,"answer_lost":0,"applied_late":0,"doubled":119,"hint_lost":0},"options":{"lease_ms":705,"park_after_ms":2,"live_max":2,"slots":1,"always_park":false}}"#,
+    );
+}
+
+/// P6: a shutdown gives up on an attempt while its run is read anew.
+#[test]
+fn attempt_that_a_shutdown_gave_up_is_counted_as_lost() {
+    check(
+        r#"{"seed":598345,"nodes":[{"origin_ms":1947588,"slow_ppm":0}],"runs":[{"id":"run-3","program":{"steps":[{"Race":[[{"Parallel":[[{"Sleep":1440},{"Act":{"ends":{"After":0},"retries":3,"takes_ms":270,"queued":false}}],[{"Each":[{"ends":"Never","retries":2,"takes_ms":0,"queued":false},{"ends":"TooLate","retries":2,"takes_ms":12,"queued":false}]}]]}],[{"Each":[{"ends":{"After":2},"retries":3,"takes_ms":0,"queued":false},{"ends":"TooLate","retries":2,"takes_ms":0,"queued":false}]}]]}],"fails":false},"at_ms":2420,"through":0,"signals_at_ms":2500,"signals_every_ms":1655}],"actions":[{"at_ms":1885,"what":"Outage","node":0,"for_ms":1523},{"at_ms":5073,"what":"Outage","node":0,"for_ms":2374},{"at_ms":5407,"what":"Pause","node":0,"for_ms":5082},{"at_ms":8376,"what":"Shutdown","node":0,"for_ms":683}],"weather":{"delay_ms":0,"stalled":0,"refused":0,"answer_lost":0,"applied_late":0,"doubled":0,"hint_lost":0},"options":{"lease_ms":892,"park_after_ms":2000,"live_max":4096,"slots":64,"always_park":true}}"#,
+    );
+}

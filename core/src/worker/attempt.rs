@@ -111,8 +111,12 @@ impl Lane {
             attempt,
         };
         let task = spawn_attempt(&self.shared, place, gate, body);
-        run.attempts
-            .insert(operation.clone(), Attempt { task, cancelled });
+        let started = Attempt {
+            number: attempt,
+            task,
+            cancelled,
+        };
+        run.attempts.insert(operation.clone(), started);
     }
 }
 

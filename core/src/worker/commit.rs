@@ -234,7 +234,7 @@ impl Lane {
         }
         self.note_recovered(&id);
         self.start_attempts(&id, &submitted.draft.start);
-        if self.shared.options.always_park {
+        if self.shared.options.always_park && !submitted.seals {
             return self.replay_anew(&id, submitted.epoch);
         }
         self.give_queued(&id);

@@ -525,12 +525,10 @@ impl Lane {
     }
 
     fn abandon_attempts(&mut self) {
-        let clock = self.clock();
-        let ids = self.ids();
-        for id in ids {
-            if let Some(run) = self.runs.get_mut(&id) {
-                run.abort_attempts();
-                run.live.abandon_attempts(clock);
+        for id in self.ids() {
+            let abandoned = self.runs.get_mut(&id).map(Run::abandon_attempts);
+            for input in abandoned.into_iter().flatten() {
+                self.give(&id, input);
             }
             self.touch(&id);
         }

@@ -43,6 +43,7 @@ pub(crate) enum Waiting {
 
 /// Is an attempt that runs here.
 pub(crate) struct Attempt {
+    pub(crate) number: u32,
     pub(crate) task: Box<dyn Abort>,
     pub(crate) cancelled: CancelFlag,
 }
@@ -201,6 +202,20 @@ impl Run {
         let (open, opened) = oneshot::channel();
         self.gates.insert(operation.clone(), open);
         opened
+    }
+
+    /// Stops the attempts, and returns what the run must be told of that.
+    pub(crate) fn abandon_attempts(&mut self) -> Vec<Input> {
+        let abandoned = std::mem::take(&mut self.attempts).into_iter();
+        abandoned
+            .map(|(operation, attempt)| {
+                attempt.stop();
+                Input::Abandoned {
+                    operation,
+                    attempt: attempt.number,
+                }
+            })
+            .collect()
     }
 
     pub(crate) fn abort_attempts(&mut self) {

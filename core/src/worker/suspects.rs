@@ -25,11 +25,24 @@ impl Suspects {
     pub(crate) fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.current.is_none()
     }
+
+    fn has(&self, run: &WorkflowId) -> bool {
+        let mut waiting = self.waiting.iter();
+        self.current.as_ref() == Some(run)
+            || waiting.any(|(waiting, _)| waiting.run.identity.workflow_id == *run)
+    }
 }
 
 impl Lane {
     /// Takes up a run, at once or when it is its turn.
     pub(crate) fn approach(&mut self, acquired: AcquiredRun) {
+        if self.is_here(&acquired.run) {
+            return;
+        }
+        if self.suspects.has(&acquired.run.identity.workflow_id) {
+            self.shared.live.fetch_sub(1, Ordering::SeqCst);
+            return;
+        }
         match approach(&acquired, self.clock()) {
             Approach::Direct => self.take_up(&acquired),
             Approach::Recorded(turn) => self.suspects.waiting.push_back((acquired, turn)),
@@ -47,9 +60,9 @@ impl Lane {
         let (segment, epoch) = (acquired.run.segment, acquired.run.epoch);
         acquired.turns.push(turn.clone());
         self.suspects.current = Some(run.clone());
-        let key = &self.shared.settings.hash_key;
+        let (key, number) = (&self.shared.settings.hash_key, self.shared.first_write());
         let commit = TurnCommit {
-            write: identifiers::write_id(key, &run, segment, epoch, b"recovery", 0),
+            write: identifiers::write_id(key, &run, segment, epoch, b"recovery", number),
             run: run.clone(),
             segment,
             epoch,

@@ -22,6 +22,11 @@ pub(crate) enum Input {
         operation: OperationKey,
         attempt: u32,
     },
+    /// An attempt here was stopped without an outcome, as its worker stops.
+    Abandoned {
+        operation: OperationKey,
+        attempt: u32,
+    },
     /// The time has come for what is due.
     Due,
 }

@@ -213,6 +213,14 @@ impl Live {
         }
     }
 
+    pub(super) fn take_abandoned(&mut self, operation: OperationKey, attempt: u32, now: Timestamp) {
+        self.handed_out.remove(&operation);
+        self.draft.start.retain(|waiting| *waiting != operation);
+        if self.attempt_of(&operation) == Some(attempt) {
+            self.push(now, EventKind::AttemptLost { operation, attempt });
+        }
+    }
+
     pub(super) fn take_due(&mut self, now: Timestamp) {
         while let Some((due, operation)) = self.ledger.first_due().cloned() {
             if due > now || self.draft.ended.is_some() || self.stuck.is_some() {

@@ -281,6 +281,9 @@ impl Live {
                 self.take_outcome(operation, attempt, outcome, now);
             }
             Input::Starting { operation, attempt } => self.take_starting(operation, attempt, now),
+            Input::Abandoned { operation, attempt } => {
+                self.take_abandoned(operation, attempt, now);
+            }
             Input::Due => self.take_due(now),
         }
     }
@@ -320,15 +323,6 @@ impl Live {
     fn derive_id(&self, purpose: &[u8], number: u64) -> WriteId {
         let key = &self.settings.hash_key;
         identifiers::write_id(key, &self.id, self.segment, self.epoch, purpose, number)
-    }
-
-    /// Notes that local attempts ended without an outcome, as their worker stops.
-    pub(crate) fn abandon_attempts(&mut self, now: Timestamp) {
-        for operation in std::mem::take(&mut self.handed_out) {
-            if let Some(attempt) = self.attempt_of(&operation) {
-                self.push(now, EventKind::AttemptLost { operation, attempt });
-            }
-        }
     }
 
     fn deliver(&mut self, now: Timestamp, kind: EventKind) {
