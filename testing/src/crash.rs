@@ -62,7 +62,9 @@ const BEGINNING: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 ///     ctx.run(greet(name)).await
 /// }
 ///
-/// let report = crash_everywhere(|| welcome("Ada".to_owned())).check();
+/// let report = crash_everywhere(|| welcome("Ada".to_owned()))
+///     .worker(|worker, ()| worker.only(["welcome", "greet"]))
+///     .check();
 /// assert!(report.crashes > 4);
 /// ```
 pub fn crash_everywhere<R, C>(call: C) -> CrashEverywhere<(), R>
