@@ -39,13 +39,17 @@ pub(crate) enum Failure {
     Stopped,
     #[error("cannot connect to postgres at {place}: {cause}")]
     Connect { place: String, cause: sqlx::Error },
-    #[error("postgres at {place} refuses user `{user}`: {cause}; check the name and the password in the URL")]
+    #[error(
+        "postgres at {place} refuses user `{user}`: {cause}; check the name and the password in the URL"
+    )]
     Credentials {
         place: String,
         user: String,
         cause: String,
     },
-    #[error("postgres at {place} has no database `{database}`; make it with `create database \"{database}\"`")]
+    #[error(
+        "postgres at {place} has no database `{database}`; make it with `create database \"{database}\"`"
+    )]
     UnknownDatabase { place: String, database: String },
     #[error(
         "user `{user}` may not {what} in database `{database}`: {cause}; let its owner run \
@@ -60,7 +64,9 @@ pub(crate) enum Failure {
     },
     #[error("the server is PostgreSQL {found}, and {needed} is the oldest that works here")]
     OldServer { found: String, needed: u32 },
-    #[error("the server has `{setting} = {found}`, so {harm}; {cure}, or open the store with `?checks=off`")]
+    #[error(
+        "the server has `{setting} = {found}`, so {harm}; {cure}, or open the store with `?checks=off`"
+    )]
     Setting {
         setting: &'static str,
         found: String,

@@ -80,7 +80,10 @@ async fn arrive(store: &Store, arrivals: &[ArriveRequest]) -> Result<Vec<Arrived
         let accepted = insist(|| arrive_once(store, &asked)).await?;
         answers.extend(round.into_iter().zip(accepted));
     }
-    if answers.values().any(|answer| matches!(answer, Arrived::Accepted { .. })) {
+    if answers
+        .values()
+        .any(|answer| matches!(answer, Arrived::Accepted { .. }))
+    {
         store.tell();
     }
     Ok(answers.into_values().collect())
@@ -158,7 +161,9 @@ async fn inbox(
     let arguments = arguments!(
         uuid(worker.0),
         runs.iter().map(|(run, _)| run.as_str()).collect::<Vec<_>>(),
-        runs.iter().map(|(_, after)| stored(after.0)).collect::<Vec<_>>(),
+        runs.iter()
+            .map(|(_, after)| stored(after.0))
+            .collect::<Vec<_>>(),
     );
     let mut found: Vec<(WorkflowId, Vec<Arrival>)> = Vec::new();
     for row in store.session.ask(INBOX, arguments).await? {

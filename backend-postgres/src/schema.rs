@@ -191,7 +191,11 @@ async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<()> {
         .await
         .map_err(of_statement)?;
     let migrated = migrate_inside(connection, schema).await;
-    let end = if migrated.is_ok() { "commit" } else { "rollback" };
+    let end = if migrated.is_ok() {
+        "commit"
+    } else {
+        "rollback"
+    };
     let ended = connection.execute(sqlx::raw_sql(end)).await;
     migrated.and(ended.map(|_| ()).map_err(of_statement))
 }
@@ -349,12 +353,18 @@ async fn sessions(config: &PostgresConfig) -> Result<Sessions> {
     })
     .await;
     if sessions == Sessions::Shared {
-        tracing::info!("a pooler lends sessions by the transaction: hints are off, work is found by polling");
+        tracing::info!(
+            "a pooler lends sessions by the transaction: hints are off, work is found by polling"
+        );
     }
     Ok(sessions)
 }
 
 async fn session_of(connection: &mut PgConnection) -> Result<i64> {
-    let found = row(connection, "select pg_backend_pid()::bigint as pid".to_owned()).await?;
+    let found = row(
+        connection,
+        "select pg_backend_pid()::bigint as pid".to_owned(),
+    )
+    .await?;
     Ok(found.try_get("pid")?)
 }

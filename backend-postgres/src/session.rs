@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgArguments, PgPoolOptions, PgRow};
 use sqlx::{
-    AssertSqlSafe, Executor, PgConnection, PgPool, Postgres, SqlSafeStr, SqlStr, pool::PoolConnection,
+    AssertSqlSafe, Executor, PgConnection, PgPool, Postgres, SqlSafeStr, SqlStr,
+    pool::PoolConnection,
 };
 
 use tokio::sync::Semaphore;
@@ -108,7 +109,11 @@ impl Session {
                 })
             });
         }
-        let keeps = if parent.is_some() { 0 } else { config.pool as usize };
+        let keeps = if parent.is_some() {
+            0
+        } else {
+            config.pool as usize
+        };
         if let Some(parent) = parent {
             options = options.parent(parent);
         }
@@ -141,19 +146,27 @@ impl Session {
             return sql.into_sql_str();
         }
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = texts.entry(sql.as_ptr().addr()).or_insert_with(|| {
-            AssertSqlSafe(in_schema(sql, &self.schema)).into_sql_str()
-        });
+        let text = texts
+            .entry(sql.as_ptr().addr())
+            .or_insert_with(|| AssertSqlSafe(in_schema(sql, &self.schema)).into_sql_str());
         text.clone()
     }
 
     /// Sends a statement and returns its rows.
-    pub(crate) async fn ask(&self, sql: &'static str, arguments: PgArguments) -> Result<Vec<PgRow>> {
+    pub(crate) async fn ask(
+        &self,
+        sql: &'static str,
+        arguments: PgArguments,
+    ) -> Result<Vec<PgRow>> {
         self.ask_text(self.text(sql), arguments).await
     }
 
     /// Sends a statement that was put together, and returns its rows.
-    pub(crate) async fn ask_text(&self, text: SqlStr, arguments: PgArguments) -> Result<Vec<PgRow>> {
+    pub(crate) async fn ask_text(
+        &self,
+        text: SqlStr,
+        arguments: PgArguments,
+    ) -> Result<Vec<PgRow>> {
         let turn = tokio::time::timeout(self.connect_timeout, self.turns.acquire());
         let turn = turn.await.map_err(|_| self.nothing_free())?;
         let mut kept = self.take().await?;
@@ -181,16 +194,27 @@ impl Session {
                 .fetch_all(&mut *connection)
                 .await;
         }
-        connection.execute(sqlx::raw_sql(self.begin.clone())).await?;
+        connection
+            .execute(sqlx::raw_sql(self.begin.clone()))
+            .await?;
         let query = sqlx::query_with(text, arguments).persistent(false);
         let answered = query.fetch_all(&mut *connection).await;
-        let end = if answered.is_ok() { "commit" } else { "rollback" };
+        let end = if answered.is_ok() {
+            "commit"
+        } else {
+            "rollback"
+        };
         let ended = connection.execute(sqlx::raw_sql(end)).await;
         answered.and_then(|rows| ended.map(|_| rows))
     }
 
     async fn take(&self) -> Result<Kept> {
-        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = || {
+            self.kept
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop()
+        };
         while let Some(kept) = kept() {
             if kept.since.elapsed() < KEPT_MAX {
                 return Ok(kept);

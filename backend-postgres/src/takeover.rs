@@ -118,7 +118,10 @@ pub(crate) async fn take_over(store: &Store, force: &[WorkerId]) -> Result<Taken
     let arguments = arguments!(store.clock.given(), REMEMBERED_MICROS);
     store.session.ask(FORGET, arguments).await?;
     Ok(TakenOver {
-        workers: ids.into_iter().map(|id| WorkerId(row::from_uuid(id))).collect(),
+        workers: ids
+            .into_iter()
+            .map(|id| WorkerId(row::from_uuid(id)))
+            .collect(),
         runs,
         attempts,
     })
