@@ -77,7 +77,14 @@ async fn arrive(store: &Store, arrivals: &[ArriveRequest]) -> Result<Vec<Arrived
     while !left.is_empty() {
         let round = next_round(arrivals, &mut left);
         let asked: Vec<&ArriveRequest> = round.iter().filter_map(|at| arrivals.get(*at)).collect();
-        let accepted = insist(|| arrive_once(store, &asked)).await?;
+        let mut accepted = insist(|| arrive_once(store, &asked)).await?;
+        if accepted
+            .iter()
+            .any(|answer| matches!(answer, Arrived::Sealed | Arrived::Full))
+        {
+            // The same arrival may have been under way, and this statement's snapshot older than its commit.
+            accepted = insist(|| arrive_once(store, &asked)).await?;
+        }
         answers.extend(round.into_iter().zip(accepted));
     }
     if answers

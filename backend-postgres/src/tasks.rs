@@ -106,7 +106,11 @@ async fn report(store: &Store, reports: &[AttemptReport]) -> Result<Vec<Reported
     while !left.is_empty() {
         let round = next_round(reports, &mut left);
         let asked: Vec<&AttemptReport> = round.iter().filter_map(|at| reports.get(*at)).collect();
-        let reported = insist(|| report_once(store, &asked)).await?;
+        let mut reported = insist(|| report_once(store, &asked)).await?;
+        if reported.contains(&Reported::Stale) {
+            // The same report may have been under way, and this statement's snapshot older than its commit.
+            reported = insist(|| report_once(store, &asked)).await?;
+        }
         answers.extend(round.into_iter().zip(reported));
     }
     if answers.values().any(|answer| *answer != Reported::Stale) {

@@ -26,4 +26,4 @@ raised as (
         updated_at = longhaul.at($1)
     from (select run, count(*) as count from ranked group by run) c where s.run = c.run
 )
-select count(*) from taken
+select (select count(*) from taken) as freed, (select count(*) from held) as seen
