@@ -30,9 +30,17 @@ const KEPT_MAX: Duration = Duration::from_secs(600);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Makes plans that no statistics can change: statements are shaped to be driven by their arrays, over indexes.
-const PLAIN_PLANS: &str = "\
-    set {local} plan_cache_mode = force_generic_plan; set {local} enable_seqscan = off; \
-    set {local} enable_hashjoin = off; set {local} enable_mergejoin = off; set {local} jit = off; ";
+pub(crate) fn plain_plans(scope: &str) -> String {
+    [
+        "plan_cache_mode = force_generic_plan",
+        "enable_seqscan = off",
+        "enable_hashjoin = off",
+        "enable_mergejoin = off",
+        "jit = off",
+    ]
+    .map(|setting| format!("set {scope} {setting}; "))
+    .concat()
+}
 
 /// Tells whether a session is ours for longer than a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,18 +89,21 @@ impl Session {
         parent: Option<PgPool>,
     ) -> Self {
         let timeout_ms = config.timeout.as_millis();
-        let settings = format!(
-            "set {{local}} statement_timeout = {timeout_ms}; \
-             set {{local}} idle_in_transaction_session_timeout = {timeout_ms}; \
-             {PLAIN_PLANS}"
-        );
+        let timeouts = |scope: &str| {
+            format!(
+                "set {scope} statement_timeout = {timeout_ms}; \
+                 set {scope} idle_in_transaction_session_timeout = {timeout_ms}; "
+            )
+        };
         let of_session = format!(
-            "set session characteristics as transaction isolation level read committed; {}",
-            settings.replace("{local}", "")
+            "set session characteristics as transaction isolation level read committed; {}{}",
+            timeouts(""),
+            plain_plans("")
         );
         let of_transaction = format!(
-            "begin isolation level read committed; {}",
-            settings.replace("{local}", "local")
+            "begin isolation level read committed; {}{}",
+            timeouts("local"),
+            plain_plans("local")
         );
         let is_own = sessions == Sessions::Own;
         let mut options = PgPoolOptions::new()
