@@ -131,7 +131,7 @@ impl<'a> Author<'a> {
             0..=29 => Step::Act(self.act()),
             30..=34 => Step::Inline(self.chance.within(0..=200)),
             35..=41 => {
-                let count = self.chance.within(2..=5);
+                let count = self.width();
                 Step::Each((0..count).map(|_| self.act()).collect())
             }
             42..=50 if depth > 0 && has_names => {
@@ -157,10 +157,18 @@ impl<'a> Author<'a> {
         }
     }
 
+    /// Draws how many tasks run at once; sometimes more than a worker with few slots keeps.
+    fn width(&mut self) -> u64 {
+        match self.chance.happens(300) {
+            true => self.chance.within(6..=24),
+            false => self.chance.within(2..=5),
+        }
+    }
+
     /// Draws a time limit; often a round one, which signals come at too.
     fn limit(&mut self) -> u64 {
-        match self.chance.happens(500) {
-            true => 500 * self.chance.within(1..=8),
+        match self.chance.happens(700) {
+            true => 500 * self.chance.within(1..=4),
             false => self.chance.within(1..=4_000),
         }
     }

@@ -16,6 +16,7 @@ use crate::history::{
 };
 use crate::id::{QueueName, WorkflowId};
 use crate::options::ClosePolicy;
+use crate::sabotage::{self, Sabotage};
 use crate::status::Status;
 
 impl Live {
@@ -33,6 +34,7 @@ impl Live {
             self.withdraw_all();
         }
         let event = self.push(at, command.into_event());
+        self.misrecord_spilled();
         if let Some((status, outcome)) = ended {
             return self.end(status, &outcome);
         }
@@ -56,6 +58,17 @@ impl Live {
         {
             tracing::debug!(run = %self.id, %operation, "task spilled");
             *placement = Placement::Spilled;
+        }
+    }
+
+    /// Records what a wrong engine would.
+    fn misrecord_spilled(&mut self) {
+        if sabotage::makes(Sabotage::RecordSpilledAsLocal)
+            && let Some(event) = self.draft.events.last_mut()
+            && let EventKind::TaskScheduled { placement, .. } = &mut event.kind
+            && *placement == Placement::Spilled
+        {
+            *placement = Placement::Local;
         }
     }
 
@@ -182,7 +195,11 @@ impl Live {
     pub(super) fn place(&mut self, operation: &OperationKey) {
         match self.ledger.get(operation) {
             Some(Open::Task(task)) if task.placement.is_queued() => {
+                let is_spilled = task.placement == Placement::Spilled;
                 self.place_if_queued(operation);
+                if is_spilled && sabotage::makes(Sabotage::StartSpilledTasks) {
+                    self.hand_out(operation.clone());
+                }
             }
             Some(Open::Task(task)) if task.not_before.is_none() => self.hand_out(operation.clone()),
             Some(Open::Step(_)) => self.hand_out(operation.clone()),
