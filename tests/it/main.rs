@@ -17,6 +17,7 @@ mod codec;
 mod control_flow;
 mod cost;
 mod error_recovery;
+mod fan_out;
 mod faults;
 mod golden;
 mod idle;
