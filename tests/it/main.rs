@@ -13,6 +13,7 @@ mod world;
 
 mod bad_input;
 mod basic_workflow;
+mod claims;
 mod codec;
 mod control_flow;
 mod cost;

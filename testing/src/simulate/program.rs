@@ -168,7 +168,7 @@ impl<'a> Author<'a> {
     /// Draws a time limit; often a round one, which signals come at too.
     fn limit(&mut self) -> u64 {
         match self.chance.happens(700) {
-            true => 500 * self.chance.within(1..=3),
+            true => 500 * self.chance.within(1..=2),
             false => self.chance.within(1..=4_000),
         }
     }

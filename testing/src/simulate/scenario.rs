@@ -174,7 +174,7 @@ fn run_plan(chance: &mut Chance, number: u64, nodes: u64) -> RunPlan {
         through: (!is_outside).then_some(through),
         signals_at_ms: match chance.within(0..=3) {
             0 => 0,
-            1..=2 => 500 * chance.within(0..=3),
+            1..=2 => 500 * chance.within(0..=2),
             _ => chance.within(0..=8_000),
         },
         signals_every_ms: match chance.within(0..=2) {
