@@ -142,7 +142,7 @@ impl<'a> Author<'a> {
             }
             61..=68 => Step::Sleep(self.nap()),
             69..=80 => {
-                let limit = self.chance.happens(400);
+                let limit = self.chance.happens(600);
                 Step::Receive(name, limit.then(|| self.limit()))
             }
             81..=86 if depth > 0 && has_names => {
@@ -167,8 +167,8 @@ impl<'a> Author<'a> {
 
     /// Draws a time limit; often a round one, which signals come at too.
     fn limit(&mut self) -> u64 {
-        match self.chance.happens(700) {
-            true => 500 * self.chance.within(1..=2),
+        match self.chance.happens(500) {
+            true => 500 * self.chance.within(1..=8),
             false => self.chance.within(1..=4_000),
         }
     }
