@@ -48,6 +48,10 @@ struct ReadmeDoctests;
 struct WorkflowsDoctests;
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/task-queues.md")]
+struct TaskQueuesDoctests;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/backends.md")]
 struct BackendsDoctests;
 

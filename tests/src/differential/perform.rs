@@ -183,6 +183,7 @@ pub(super) async fn beat(
         pair.note_if(!beat.arrivals.is_empty(), Branch::BeatArrivals);
         pair.note_if(!beat.dead.is_empty(), Branch::BeatDead);
         pair.note_if(beat.outbox, Branch::BeatOutbox);
+        pair.note_if(beat.peers > 0, Branch::BeatPeers);
         pair.note_if(beat.claimable > 0, Branch::BeatClaimable);
         pair.note_if(beat.next_claimable.is_some(), Branch::BeatNextClaimable);
     }
