@@ -123,13 +123,21 @@ pub(crate) async fn until(mut holds: impl FnMut() -> bool) {
     );
 }
 
+/// Tells whether tests over a backend run; all do unless `LONGHAUL_TEST_BACKENDS` names those that do, with commas.
+pub(crate) fn is_asked_for(backend: &str) -> bool {
+    let asked_for = std::env::var("LONGHAUL_TEST_BACKENDS").ok();
+    asked_for.is_none_or(|names| names.split(',').any(|name| name == backend))
+}
+
 /// Runs each test on each backend, as tests of their own.
 macro_rules! on_every_backend {
     ($($name:ident),* $(,)?) => {
         mod memory {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name(crate::world::World::memory().await).await;
+                if crate::world::is_asked_for("memory") {
+                    super::$name(crate::world::World::memory().await).await;
+                }
             })*
         }
         mod postgres {
@@ -141,7 +149,9 @@ macro_rules! on_every_backend {
         mod sqlite {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
-                super::$name(crate::world::World::sqlite().await).await;
+                if crate::world::is_asked_for("sqlite") {
+                    super::$name(crate::world::World::sqlite().await).await;
+                }
             })*
         }
     };
