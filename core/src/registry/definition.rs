@@ -10,7 +10,6 @@ use futures_util::future::BoxFuture;
 use super::{Dependencies, DependencyKey};
 use crate::backend::AnyConnection;
 use crate::context::{Context, TaskContext};
-use crate::error::{Error, ErrorKind};
 use crate::history::Outcome;
 use crate::id::{Route, TaskName, WorkflowType};
 use crate::options::TaskOptions;
@@ -72,28 +71,6 @@ pub struct TransactionalBody {
     pub connection: DependencyKey,
     /// What runs.
     pub run: for<'a> fn(Invocation, &'a mut AnyConnection) -> BoxFuture<'a, Outcome>,
-}
-
-impl TransactionalBody {
-    /// Runs it on `connection`.
-    ///
-    /// # Errors
-    /// What the task returns; `InvalidInput` when the connection is of another type than the task takes.
-    pub async fn run_on(
-        &self,
-        task: &str,
-        invocation: Invocation,
-        connection: &mut AnyConnection,
-    ) -> Outcome {
-        if (*connection).type_id() != (self.connection.type_id)() {
-            let wanted = (self.connection.type_name)();
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                format!("task `{task}` takes a `{wanted}`, and was given another connection"),
-            ));
-        }
-        (self.run)(invocation, connection).await
-    }
 }
 
 /// Is all that one attempt of a task is given.

@@ -44,12 +44,16 @@ pub(super) async fn run(
         Ok(Begun::Recorded(stands)) => return adopt(&key, &stands).map(Ok),
         Err(error) => return Ok(Err(error.into_public())),
     };
+    tracing::debug!(run = %key.run, operation = %key.operation, "transaction begun");
     let result = match run_inside(shared, definition, body, request, &mut *transaction).await {
         Ok(result) => result,
         Err(failed) => return Ok(Err(failed)),
     };
     match commit(shared, transaction, &key, messages::encode(&result)?).await {
-        Ok(Finished::Recorded) => Ok(Ok(result)),
+        Ok(Finished::Recorded) => {
+            tracing::debug!(run = %key.run, operation = %key.operation, "transaction committed");
+            Ok(Ok(result))
+        }
         Ok(Finished::Adopted(stands)) => adopt(&key, &stands).map(Ok),
         Err(error) if error.kind() == Kind::Corrupt || error.kind() == Kind::NewerVersion => {
             Err(error.into_public())
@@ -89,8 +93,8 @@ async fn run_inside(
         (_, limit) => timed_out(name, limit.unwrap_or_default()),
     };
     let connection = transaction.connection();
-    let body = run_body(shared, definition, request, async |invocation| {
-        body.run_on(name, invocation, connection).await
+    let body = run_body(shared, definition, request, |invocation| {
+        (body.run)(invocation, connection)
     });
     within(shared, limit, &cancelled, expired, body).await
 }

@@ -188,6 +188,7 @@ impl Backend for Faulty {
     }
 
     fn transactions(&self) -> Option<&dyn Transactions> {
-        self.inner.transactions()
+        self.inner.transactions()?;
+        Some(self)
     }
 }
