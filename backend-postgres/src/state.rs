@@ -180,6 +180,7 @@ async fn beat(store: &Store, request: &BeatRequest) -> Result<Beat> {
         outbox: row.try_get("outbox")?,
         owned: row::count(row, "owned")?,
         claimed: row::count(row, "claimed")?,
+        peers: row::count(row, "peers")?,
     })
 }
 

@@ -22,6 +22,7 @@ const TASK_OPTIONS: &[(&str, &str)] = &[
     ("priority", "priority = 3"),
     ("name", "name = \"charge\""),
     ("force_new_workflow", "force_new_workflow"),
+    ("transactional", "transactional"),
     ("result", "result"),
     ("crate", "crate = \"longhaul\""),
 ];
@@ -55,6 +56,7 @@ pub(crate) struct TaskAttributes {
     pub(crate) queue: Option<String>,
     pub(crate) priority: Option<i16>,
     pub(crate) force_new_workflow: bool,
+    pub(crate) transactional: bool,
 }
 
 /// Is what `#[workflow(...)]` says.
@@ -80,6 +82,7 @@ impl TaskAttributes {
                 "queue" => read.queue = Some(option.queue_name()?),
                 "priority" => read.priority = Some(option.number()?),
                 "force_new_workflow" => read.force_new_workflow = option.flag()?,
+                "transactional" => read.transactional = option.flag()?,
                 _ => read.common.read(option)?,
             }
             Ok(())

@@ -58,6 +58,8 @@ select longhaul.at($1) as now,
         select w.id from longhaul.worker w
         where not w.freed and (w.died_at is not null or w.lease_until < longhaul.at($1) and (w.id <> $2 or $3::bigint is null))
         order by w.id) as dead,
+    (select count(*) from longhaul.worker w
+     where w.id <> $2 and w.died_at is null and w.lease_until >= longhaul.at($1) and cardinality(w.tasks) > 0) as peers,
     exists (select from longhaul.outbox) as outbox,
     (select count(*) from longhaul.standing s where s.owner = $2) as owned,
     (select count(*) from longhaul.attempt a where a.claimed_by = $2) as claimed

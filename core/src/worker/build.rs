@@ -146,8 +146,9 @@ impl WorkerBuilder {
     /// Joins the store, takes over what dead workers left, and begins to work.
     ///
     /// # Errors
-    /// `NotRegistered` when a task lacks a dependency (named with its type); `InvalidInput` for options that make no
-    /// sense; `Unavailable` when the backend cannot be reached.
+    /// `NotRegistered` when a task lacks a dependency (named with its type), or is transactional and takes a connection
+    /// that the store does not give; `InvalidInput` for options that make no sense; `Unavailable` when the backend cannot
+    /// be reached.
     pub async fn start(self) -> Result<Worker> {
         let (lane, lane_inputs) = mpsc::unbounded_channel();
         let (shared, hub) = self.into_shared(lane)?;
@@ -163,6 +164,11 @@ impl WorkerBuilder {
     ) -> Result<(Arc<Shared>, Arc<crate::hub::Hub>)> {
         let registry = self.registry()?;
         registry.check_dependencies(&self.dependencies)?;
+        let backend = self.client.backend();
+        let given = backend
+            .transactions()
+            .map(|shared| shared.connection_type());
+        registry.check_connections(backend.name(), given)?;
         check_options(&self.options)?;
         let queues = std::mem::take(&mut self.queues);
         self.options.queues = served_queues(queues, &registry, self.options.slots)?;
@@ -181,7 +187,7 @@ impl WorkerBuilder {
         };
         let hub = self.client.hub();
         let parts = shared::Parts {
-            backend: self.client.backend(),
+            backend,
             environment: self.client.environment(),
             hub: Arc::clone(&hub),
             settings: self.client.settings(),

@@ -22,6 +22,7 @@ mod run;
 pub(crate) mod shared;
 mod starter;
 mod suspects;
+mod transactional;
 
 use std::future::Future;
 use std::sync::atomic::Ordering;
