@@ -127,6 +127,15 @@ create table longhaul.data (
     primary key (run, key)
 );
 
+-- What transactional tasks committed together with the user's own rows, until the run ends.
+create table longhaul.outcome (
+    run bigint not null,
+    segment bigint not null,
+    operation text collate "C" not null,
+    content bytea not null,
+    primary key (run, segment, operation)
+);
+
 create table longhaul.tag (
     run bigint not null,
     position integer not null,

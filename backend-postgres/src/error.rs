@@ -4,6 +4,7 @@
 //! server or the driver says does not have it, and URLs are not quoted.
 
 use longhaul_core::backend::{Error, Kind, PAGE_MAX};
+use longhaul_core::history::OperationKey;
 use longhaul_core::id::{WorkerId, WorkflowId};
 use sqlx::error::DatabaseError;
 
@@ -25,6 +26,19 @@ pub(crate) enum Failure {
     WorkerDead(WorkerId),
     #[error("there is no run `{0}`")]
     UnknownRun(WorkflowId),
+    #[error("a `PgConnection` of sqlx 0.9 is needed; this is a connection of another type")]
+    OtherConnection,
+    #[error("the connection is to a database without this store; connect to the database of the store")]
+    OtherDatabase,
+    #[error("the segment of run `{0}` that asked for this is over")]
+    SegmentOver(WorkflowId),
+    #[error("run `{0}` exists, and the isolation of this transaction hides it; roll back and ask again")]
+    HiddenRun(WorkflowId),
+    #[error(
+        "the transaction of `{0}` is over or aborted: its code has committed or rolled back, or went on after a \
+         statement that failed; return that error instead"
+    )]
+    TransactionEnded(OperationKey),
     #[error("a page of {0} is not possible; it has 1 to {PAGE_MAX} entries")]
     Page(usize),
     #[error("`{value}` in the store is no {what}")]
@@ -104,6 +118,7 @@ impl Failure {
             | Self::Stopped
             | Self::Held
             | Self::Pooler(_)
+            | Self::HiddenRun(_)
             | Self::LaneMoved
             | Self::Connect { .. }
             | Self::Standby => Kind::Unavailable,
@@ -111,7 +126,11 @@ impl Failure {
             Self::UnknownRun(_) => Kind::NotFound,
             Self::Unreadable { .. } => Kind::Corrupt,
             Self::NewerVersion { .. } => Kind::NewerVersion,
+            Self::SegmentOver(_) => Kind::Finished,
             Self::Page(_)
+            | Self::OtherConnection
+            | Self::OtherDatabase
+            | Self::TransactionEnded(_)
             | Self::Refused(_)
             | Self::Credentials { .. }
             | Self::UnknownDatabase { .. }

@@ -15,7 +15,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use longhaul_core::backend::{Backend, Error, Kind, Result as Answered, StoreInfo};
+use longhaul_core::backend::{Backend, Error, Kind, Result as Answered, StoreInfo, Transactions};
 use longhaul_core::clock::Timestamp;
 use sqlx::PgPool;
 
@@ -50,6 +50,7 @@ mod state;
 mod takeover;
 mod tasks;
 mod timers;
+mod transactions;
 
 pub use config::{Checks, Pooler, PostgresConfig};
 
@@ -161,6 +162,10 @@ impl Backend for PostgresBackend {
 
     fn store(&self) -> StoreInfo {
         self.store.info.clone()
+    }
+
+    fn transactions(&self) -> Option<&dyn Transactions> {
+        Some(self)
     }
 
     fn clock(&self) -> Timestamp {

@@ -50,7 +50,7 @@ pub(crate) fn run_record(row: &PgRow) -> Result<(RunNumber, RunRecord)> {
     let values: Vec<String> = row.try_get("tag_values")?;
     let record = RunRecord {
         identity,
-        kind: run_kind(text(row, "kind")?)?,
+        kind: kind_of(text(row, "kind")?)?,
         segment: segment(row, "segment")?,
         route: Route::from_stored(text(row, "route")?),
         partition: number(row.try_get::<i32, _>("partition")?, "partition")?,
@@ -210,14 +210,16 @@ pub(crate) fn status(row: &PgRow, column: &str) -> Result<Status> {
     name.parse().map_err(|_| unreadable("status", name))
 }
 
-fn sixteen(row: &PgRow, column: &str) -> Result<[u8; 16]> {
+/// Reads a fingerprint.
+pub(crate) fn sixteen(row: &PgRow, column: &str) -> Result<[u8; 16]> {
     let bytes: &[u8] = row.try_get(column)?;
     bytes
         .try_into()
         .map_err(|_| unreadable("fingerprint", format!("{} bytes", bytes.len())))
 }
 
-fn run_kind(name: &str) -> Result<RunKind> {
+/// Reads the kind of a run.
+pub(crate) fn kind_of(name: &str) -> Result<RunKind> {
     match name {
         "workflow" => Ok(RunKind::Workflow),
         "task" => Ok(RunKind::Task),

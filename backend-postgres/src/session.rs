@@ -15,7 +15,7 @@ use sqlx::{
     pool::PoolConnection,
 };
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::PostgresConfig;
 use crate::error::{Failure, Result, of_statement};
@@ -25,6 +25,12 @@ const SCHEMA_IN_TEXTS: &str = "longhaul";
 
 /// Is how long a connection is used before the pool may close it.
 const KEPT_MAX: Duration = Duration::from_secs(600);
+
+/// Is how many connections are kept from tasks.
+const RESERVED: usize = 3;
+
+/// Is how long a transaction of the user's code may wait between two statements.
+const LENT_IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// Is how much longer than the server we wait for a statement.
 const GRACE: Duration = Duration::from_secs(5);
@@ -40,6 +46,25 @@ pub(crate) fn plain_plans(scope: &str) -> String {
     ]
     .map(|setting| format!("set {scope} {setting}; "))
     .concat()
+}
+
+/// Undoes it for a transaction of the user's code, which may wait between its statements for as long as a call to some
+/// other service takes.
+fn begin_lent() -> String {
+    let settings = ["plan_cache_mode", "enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"];
+    let undone: String = settings
+        .iter()
+        .map(|setting| format!("set local {setting} to default; "))
+        .collect();
+    format!(
+        "begin isolation level read committed; set local idle_in_transaction_session_timeout = {}; {undone}",
+        LENT_IDLE_MAX.as_millis()
+    )
+}
+
+/// Returns how many connections of a pool tasks may have at once.
+fn lendable(pool: u32) -> usize {
+    (pool as usize).saturating_sub(RESERVED).max(1)
 }
 
 /// Tells whether a session is ours for longer than a transaction.
@@ -61,6 +86,8 @@ pub(crate) struct Session {
     timeout: Duration,
     connect_timeout: Duration,
     turns: Arc<Semaphore>,
+    lendable: Arc<Semaphore>,
+    begin_lent: SqlStr,
     kept: Mutex<Vec<Kept>>,
     keeps: usize,
 }
@@ -142,6 +169,8 @@ impl Session {
             timeout: config.timeout,
             connect_timeout: config.connect_timeout,
             turns: Arc::new(Semaphore::new(config.pool as usize)),
+            lendable: Arc::new(Semaphore::new(lendable(config.pool))),
+            begin_lent: AssertSqlSafe(begin_lent()).into_sql_str(),
             kept: Mutex::default(),
             keeps,
         }
@@ -265,6 +294,79 @@ impl Session {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clear();
+    }
+}
+
+impl Session {
+    /// Lends a connection for a transaction of the user's code. Some connections are never lent.
+    pub(crate) async fn lend(self: &Arc<Self>) -> Result<Lent> {
+        let turn = Arc::clone(&self.lendable).acquire_owned().await;
+        let turn = turn.map_err(|_| Failure::Stopped)?;
+        let other = tokio::time::timeout(self.connect_timeout, Arc::clone(&self.turns).acquire_owned());
+        let other = other.await.ok().and_then(Result::ok);
+        let other = other.ok_or_else(|| self.nothing_free())?;
+        Ok(Lent {
+            kept: Some(self.take().await?),
+            session: Arc::clone(self),
+            _turns: [turn, other],
+        })
+    }
+}
+
+/// Is a connection with a transaction of the user's code; it is closed unless the transaction ended in order.
+pub(crate) struct Lent {
+    kept: Option<Kept>,
+    session: Arc<Session>,
+    _turns: [OwnedSemaphorePermit; 2],
+}
+
+impl Lent {
+    /// Begins a transaction, with the settings that the user's role has.
+    pub(crate) async fn begin(&mut self) -> Result<()> {
+        let text = self.session.begin_lent.clone();
+        self.run_text(text).await
+    }
+
+    /// Returns the connection.
+    #[expect(clippy::expect_used, reason = "it is taken by what consumes the transaction")]
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        let kept = self.kept.as_mut();
+        &mut kept.expect("the transaction is open").connection
+    }
+
+    /// Sends a statement without values.
+    pub(crate) async fn run(&mut self, text: &'static str) -> Result<()> {
+        self.run_text(text.into_sql_str()).await
+    }
+
+    async fn run_text(&mut self, text: SqlStr) -> Result<()> {
+        let asked = self.connection().execute(sqlx::raw_sql(text)).await;
+        asked.map(drop).map_err(of_statement)
+    }
+
+    /// Sends a statement and returns its rows.
+    pub(crate) async fn ask(&mut self, text: SqlStr, arguments: PgArguments) -> Result<Vec<PgRow>> {
+        let is_own = self.session.sessions == Sessions::Own;
+        let query = sqlx::query_with(text, arguments).persistent(is_own);
+        let asked = query.fetch_all(self.connection()).await;
+        asked.map_err(of_statement)
+    }
+
+    /// Ends the transaction and gives the connection back.
+    pub(crate) async fn end(mut self, text: &'static str) -> Result<()> {
+        self.run(text).await?;
+        if let Some(kept) = self.kept.take() {
+            self.session.give_back(kept, None);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(kept) = &mut self.kept {
+            kept.connection.close_on_drop();
+        }
     }
 }
 

@@ -63,6 +63,9 @@ moved as (
 forgotten as (
     delete from longhaul.inbox i using done d where d.action = 'end' and i.run = d.number
 ),
+outdated as (
+    delete from longhaul.outcome o using done d where d.action = 'end' and o.run = d.number
+),
 dismissed as (
     delete from longhaul.attempt q using done d where d.action = 'end' and q.run = d.number
 )
