@@ -2,28 +2,37 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use longhaul::prelude::*;
 use longhaul_tests::faulty::{Fault, Faulty, Lot, Operation, Plan};
 
-use crate::world::{World, books, quick, soon, times_run};
+use crate::store::Connection;
+use crate::world::{World, books, insert, quick, reserve, soon, times_run};
 
-/// Lets the first calls of some methods go wrong.
+/// Gives the first calls of some methods these lots, the last one first.
 #[derive(Debug)]
-struct First(Mutex<HashMap<Operation, Vec<Fault>>>);
+struct First(Mutex<HashMap<Operation, Vec<Lot>>>);
 
 impl First {
-    fn of(faults: impl IntoIterator<Item = (Operation, Vec<Fault>)>) -> Arc<Self> {
-        Arc::new(Self(Mutex::new(faults.into_iter().collect())))
+    fn of(lots: impl IntoIterator<Item = (Operation, Vec<Lot>)>) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(lots.into_iter().collect())))
     }
+}
+
+fn faults(faults: impl IntoIterator<Item = Fault>) -> Vec<Lot> {
+    let lot = |fault| Lot {
+        fault: Some(fault),
+        ..Lot::default()
+    };
+    faults.into_iter().map(lot).collect()
 }
 
 impl Plan for First {
     fn draw(&self, operation: Operation) -> Lot {
         let mut left = self.0.lock().unwrap();
-        let mut lot = Lot::default();
-        lot.fault = left.get_mut(&operation).and_then(Vec::pop);
-        lot
+        let lot = left.get_mut(&operation).and_then(Vec::pop);
+        lot.unwrap_or_default()
     }
 }
 
@@ -38,14 +47,14 @@ async fn book(world: &World, name: &str, plan: Arc<First>) -> Result<Vec<String>
 #[tokio::test]
 async fn commit_without_an_answer_is_found_out() {
     let world = World::new().await;
-    let faults = [
+    let lots = [
+        (Operation::Finish, faults([Fault::LoseAnswer; 2])),
         (
-            Operation::Finish,
-            vec![Fault::LoseAnswer, Fault::LoseAnswer],
+            Operation::Recorded,
+            faults([Fault::Refuse, Fault::LoseAnswer]),
         ),
-        (Operation::Recorded, vec![Fault::Refuse, Fault::LoseAnswer]),
     ];
-    let booked = book(&world, "unclear", First::of(faults)).await.unwrap();
+    let booked = book(&world, "unclear", First::of(lots)).await.unwrap();
     assert_eq!(booked, ["seat of unclear-1", "seat of unclear-2"]);
     assert_eq!(world.seats("unclear").await, ["unclear-1", "unclear-2"]);
     assert_eq!(times_run("unclear-1") + times_run("unclear-2"), 2);
@@ -54,10 +63,8 @@ async fn commit_without_an_answer_is_found_out() {
 #[tokio::test]
 async fn commit_that_did_not_happen_is_a_failed_attempt() {
     let world = World::new().await;
-    let faults = [(Operation::Finish, vec![Fault::Refuse])];
-    let failed = book(&world, "refused", First::of(faults))
-        .await
-        .unwrap_err();
+    let lots = [(Operation::Finish, faults([Fault::Refuse]))];
+    let failed = book(&world, "refused", First::of(lots)).await.unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::Unavailable);
     assert!(world.seats("refused").await.is_empty());
 }
@@ -65,15 +72,72 @@ async fn commit_that_did_not_happen_is_a_failed_attempt() {
 #[tokio::test]
 async fn transaction_that_cannot_be_begun_is_no_fault_of_the_task() {
     let world = World::new().await;
-    let faults = vec![
+    let faults = faults([
         Fault::Refuse,
         Fault::LoseAnswer,
         Fault::Duplicate,
         Fault::Refuse,
-    ];
+    ]);
     let plan = First::of([(Operation::Begin, faults)]);
     let booked = book(&world, "begun", plan).await.unwrap();
     assert_eq!(booked.len(), 2);
     assert_eq!(world.seats("begun").await, ["begun-1", "begun-2"]);
     assert_eq!(times_run("begun-1") + times_run("begun-2"), 2);
+}
+
+#[task(transactional, timeout = "250ms")]
+async fn reserve_in_time(tx: &mut Connection, name: String) -> Result<String> {
+    insert(tx, &name).await?;
+    Ok(name)
+}
+
+#[tokio::test]
+async fn time_limit_of_an_attempt_is_that_of_its_body_and_not_of_its_commit() {
+    let world = World::new().await;
+    let slow = Lot {
+        before: Duration::from_millis(300),
+        fault: None,
+        after: Duration::from_millis(300),
+    };
+    let plan = First::of([(Operation::Finish, vec![slow])]);
+    let client = Client::of(Arc::new(Faulty::new(world.client.backend(), plan)));
+    let _worker = quick(&client).start().await.unwrap();
+    let run = client
+        .start(reserve_in_time("late".to_owned()))
+        .await
+        .unwrap();
+    assert_eq!(soon(run.result()).await.unwrap(), "late");
+    assert_eq!(world.seats("late").await.len(), 1);
+}
+
+#[workflow]
+async fn gives_up_soon(ctx: Context, name: String) -> Result<u32> {
+    let seat = ctx.run(reserve(name));
+    let timer = ctx.sleep(millis(100));
+    longhaul::select! {
+        seat = seat => { seat?; }
+        slept = timer => { slept?; }
+    }
+    ctx.receive(Signal::<u32>::new("go")).await
+}
+
+#[tokio::test]
+async fn commit_goes_on_when_its_attempt_is_given_up() {
+    let world = World::new().await;
+    let slow = Lot {
+        before: Duration::from_millis(500),
+        ..Lot::default()
+    };
+    let plan = First::of([(Operation::Finish, vec![slow])]);
+    let client = Client::of(Arc::new(Faulty::new(world.client.backend(), plan)));
+    let _worker = quick(&client).start().await.unwrap();
+    let run = client
+        .start(gives_up_soon("kept".to_owned()))
+        .await
+        .unwrap();
+    run.signal(Signal::new("go"), 7_u32).await.unwrap();
+    assert_eq!(soon(run.result()).await.unwrap(), 7);
+    assert_eq!(world.seats("kept").await.len(), 1);
+    let history = format!("{:?}", run.history().await.unwrap());
+    assert!(history.contains("OperationCancelled"), "{history}");
 }

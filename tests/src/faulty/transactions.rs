@@ -53,7 +53,7 @@ impl Transactions for Faulty {
 
     async fn begin(&self, operation: OutcomeKey) -> Result<Begun> {
         let call = async || self.shared()?.begin(operation.clone()).await;
-        let begun = self.call(Operation::Begin, || call()).await?;
+        let begun = self.call(Operation::Begin, call).await?;
         Ok(match begun {
             Begun::Open(inner) => Begun::Open(Box::new(FaultyTransaction {
                 inner,
@@ -65,7 +65,7 @@ impl Transactions for Faulty {
 
     async fn recorded(&self, operation: &OutcomeKey) -> Result<Option<Vec<u8>>> {
         let call = async || self.shared()?.recorded(operation).await;
-        self.call(Operation::Recorded, || call()).await
+        self.call(Operation::Recorded, call).await
     }
 }
 
