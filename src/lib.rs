@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod connect;
-#[cfg(feature = "sqlx")]
+#[cfg(any(feature = "sqlx", feature = "postgres"))]
 pub mod sqlx09;
 
 pub use longhaul_core::{

@@ -35,8 +35,8 @@ pub(crate) enum Failure {
     #[error("run `{0}` exists, and the isolation of this transaction hides it; roll back and ask again")]
     HiddenRun(WorkflowId),
     #[error(
-        "the transaction of `{0}` is over or aborted: its code has committed or rolled back, or went on after a \
-         statement that failed; return that error instead"
+        "`{0}` ended its transaction, or went on after a statement that failed: leave `commit` and `rollback` to the \
+         worker, and return the error of a statement"
     )]
     TransactionEnded(OperationKey),
     #[error("a page of {0} is not possible; it has 1 to {PAGE_MAX} entries")]

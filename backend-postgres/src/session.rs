@@ -9,12 +9,13 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgArguments, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgArguments, PgPoolOptions, PgRow, PgTransactionManager};
 use sqlx::{
     AssertSqlSafe, Executor, PgConnection, PgPool, Postgres, SqlSafeStr, SqlStr,
     pool::PoolConnection,
 };
 
+use sqlx_core::transaction::TransactionManager as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::PostgresConfig;
@@ -324,7 +325,8 @@ impl Lent {
     /// Begins a transaction, with the settings that the user's role has.
     pub(crate) async fn begin(&mut self) -> Result<()> {
         let text = self.session.begin_lent.clone();
-        self.run_text(text).await
+        let begun = PgTransactionManager::begin(self.connection(), Some(text)).await;
+        begun.map_err(of_statement)
     }
 
     /// Returns the connection.
@@ -336,10 +338,6 @@ impl Lent {
 
     /// Sends a statement without values.
     pub(crate) async fn run(&mut self, text: &'static str) -> Result<()> {
-        self.run_text(text.into_sql_str()).await
-    }
-
-    async fn run_text(&mut self, text: SqlStr) -> Result<()> {
         let asked = self.connection().execute(sqlx::raw_sql(text)).await;
         asked.map(drop).map_err(of_statement)
     }
@@ -352,13 +350,26 @@ impl Lent {
         asked.map_err(of_statement)
     }
 
-    /// Ends the transaction and gives the connection back.
-    pub(crate) async fn end(mut self, text: &'static str) -> Result<()> {
-        self.run(text).await?;
+    /// Commits, and gives the connection back.
+    pub(crate) async fn commit(mut self) -> Result<()> {
+        let ended = PgTransactionManager::commit(self.connection()).await;
+        ended.map_err(of_statement)?;
+        self.give_back();
+        Ok(())
+    }
+
+    /// Undoes everything, and gives the connection back.
+    pub(crate) async fn roll_back(mut self) -> Result<()> {
+        let ended = PgTransactionManager::rollback(self.connection()).await;
+        ended.map_err(of_statement)?;
+        self.give_back();
+        Ok(())
+    }
+
+    fn give_back(&mut self) {
         if let Some(kept) = self.kept.take() {
             self.session.give_back(kept, None);
         }
-        Ok(())
     }
 }
 

@@ -97,7 +97,7 @@ impl Transactions for PostgresBackend {
             let mut lent = store.session.lend().await?;
             lent.begin().await?;
             lent.ask(store.session.text(WAIT), of_key(&key)?).await?;
-            lent.end("rollback").await?;
+            lent.roll_back().await?;
             recorded(&store, &key).await
         })
         .await
@@ -124,7 +124,7 @@ async fn begin(store: &Arc<Store>, key: OutcomeKey) -> Result<Begun> {
     let found = rows.first().ok_or_else(|| Failure::UnknownRun(key.run.clone()))?;
     let content: Option<Vec<u8>> = found.try_get("content")?;
     if let Some(content) = content {
-        lent.end("rollback").await?;
+        lent.roll_back().await?;
         return Ok(Begun::Recorded(content));
     }
     if row::status(found, "status")?.is_terminal() || row::segment(found, "segment")? != key.segment {
@@ -177,11 +177,11 @@ async fn finish(open: Open, outcome: Vec<u8>) -> Result<Finished> {
     let rows = lent.ask(store.session.text(RECORD), arguments).await?;
     let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
     if row::count(row, "recorded")? > 0 {
-        lent.end("commit").await?;
+        lent.commit().await?;
         return Ok(Finished::Recorded);
     }
     let is_open = row::count(row, "open")? > 0;
-    lent.end("rollback").await?;
+    lent.roll_back().await?;
     match recorded(&store, &key).await? {
         Some(content) if is_open => Ok(Finished::Adopted(content)),
         _ => Err(Failure::SegmentOver(key.run)),

@@ -135,6 +135,8 @@ async fn commit_goes_on_when_its_attempt_is_given_up() {
         .start(gives_up_soon("kept".to_owned()))
         .await
         .unwrap();
+    // The run is kept open: what has ended takes no outcome any more.
+    soon(async { while world.seats("kept").await.is_empty() {} }).await;
     run.signal(Signal::new("go"), 7_u32).await.unwrap();
     assert_eq!(soon(run.result()).await.unwrap(), 7);
     assert_eq!(world.seats("kept").await.len(), 1);

@@ -114,5 +114,5 @@ async fn dropped_start_leaves_the_run_whole_or_nothing_of_it() {
         polls += 1;
     }
     assert_eq!(world.seats("dropped-").await.len(), polls);
-    assert!(polls > 8, "it was never dropped halfway: {polls} polls");
+    assert!(polls > 4, "it was never dropped halfway: {polls} polls");
 }
