@@ -143,14 +143,7 @@ async fn queued_attempt_of_a_dead_worker_is_tried_again(world: World) {
     };
     let first = tasks().await;
     let run = client.start(trusts()).await.unwrap();
-    let backend_sees_a_claim = async {
-        while claimed(&client).await == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), backend_sees_a_claim)
-        .await
-        .unwrap();
+    until_claimed(&client, |claimed| claimed > 0).await;
     drop(first);
     let _second = tasks().await;
     assert_eq!(result(&run).await.unwrap(), 2);
@@ -282,9 +275,20 @@ async fn failed_and_lost_attempts_are_both_counted(world: World) {
     assert_eq!(gate.done(), ["attempt 1", "attempt 2", "attempt 3"]);
 }
 
-async fn claimed(client: &Client) -> usize {
-    let queues = client.queues().await.unwrap();
-    queues.iter().map(|queue| queue.claimed).sum()
+/// Waits until so many attempts are claimed.
+async fn until_claimed(client: &Client, holds: impl Fn(usize) -> bool) {
+    let waiting = async {
+        loop {
+            let queues = client.queues().await.unwrap();
+            if holds(queues.iter().map(|queue| queue.claimed).sum()) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), waiting)
+        .await
+        .unwrap();
 }
 
 #[task(queue = "nobody")]
@@ -494,8 +498,8 @@ impl Overflow {
 async fn tasks_beyond_what_their_worker_keeps_run_in_another(world: World) {
     let overflow = Overflow::with_helper(&world, HELPER).await;
     let run = overflow.start().await;
-    // The owner keeps three tasks for its slot and takes one of those that it gave away; all of them wait.
-    until(|| overflow.gate.done().len() == 36).await;
+    // The owner keeps three tasks for its slot, and takes one of those that it gave away at most; all of them wait.
+    until(|| overflow.gate.done().len() >= 36).await;
     assert!(overflow.gate.done().iter().all(|worker| worker == "2"));
     overflow.gate.open();
     let seen = result(&run).await.unwrap();
@@ -515,21 +519,17 @@ async fn lone_worker_keeps_all_its_tasks(world: World) {
 async fn spilled_tasks_run_when_the_other_workers_are_gone(world: World) {
     let mut overflow = Overflow::with_helper(&world, OWNER).await;
     let run = overflow.start().await;
-    let helped = async {
-        while claimed(&overflow.client).await < 36 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), helped)
-        .await
-        .unwrap();
+    until_claimed(&overflow.client, |claimed| claimed == 37).await;
     drop(overflow.helper.take());
+    // The owner has one of them at most.
+    until_claimed(&overflow.client, |claimed| claimed < 3).await;
     overflow.gate.open();
     let seen = result(&run).await.unwrap();
     assert!(seen.into_iter().eq(0..40));
     let history = run.history().await.unwrap();
     let is_lost = |entry: &&HistoryEntry| matches!(entry.event.kind, EventKind::AttemptLost { .. });
-    assert_eq!(history.iter().filter(is_lost).count(), 36);
+    let lost = history.iter().filter(is_lost).count();
+    assert!((36..=37).contains(&lost), "{lost} attempts were lost");
 }
 
 async fn worker_needs_no_workflow(world: World) {

@@ -56,7 +56,6 @@ impl Live {
             && !self.handed_out.contains(operation)
             && !self.room.take()
         {
-            tracing::debug!(run = %self.id, %operation, "task spilled");
             *placement = Placement::Spilled;
         }
     }
