@@ -22,11 +22,20 @@ use crate::row;
 /// Is the most jobs that share a transaction, so that the first does not wait for long.
 const JOBS_MAX: usize = 256;
 
-/// Is the pause after each transaction while other processes have workers: SQLite has no queue for its lock, and a
-/// process that commits back to back keeps the others from it for seconds.
+/// Is the pause after each transaction while other processes have workers, or users have tables here: SQLite has no queue
+/// for its lock, and a thread that commits back to back keeps the others from it for seconds.
 const YIELD: Duration = Duration::from_micros(500);
 
-/// Is how often it is looked whether other processes have workers.
+/// Tells whether somebody has tables of their own in the file.
+pub(crate) const TABLES_OF_OTHERS: &str = "
+    select exists (
+        select 1 from sqlite_schema
+        where type = 'table' and name not like 'sqlite\\_%' escape '\\'
+          and name not in ('meta', 'worker', 'dead_worker', 'run', 'turn', 'inbox', 'outbox', 'data', 'tag',
+              'attempt', 'outcome')
+    )";
+
+/// Is how often it is looked whether others may want to write.
 const NEIGHBOURS_EVERY: Duration = Duration::from_millis(50);
 
 /// Is how often changes by other processes are looked for while someone waits for hints.
@@ -262,18 +271,25 @@ impl Writer {
         }
     }
 
-    /// Tells whether other processes have workers here.
+    /// Tells whether others may want to write: other processes have workers here, or users have tables.
     fn has_neighbours(&mut self) -> bool {
         if self
             .neighbours_seen
             .is_none_or(|at| at.elapsed() >= NEIGHBOURS_EVERY)
         {
             self.neighbours_seen = Some(Instant::now());
-            self.neighbours = self
-                .leases_of_others()
-                .map_or(true, |leases| !leases.is_empty());
+            self.neighbours = self.others_may_write().unwrap_or(true);
         }
         self.neighbours
+    }
+
+    fn others_may_write(&self) -> rusqlite::Result<bool> {
+        if !self.leases_of_others()?.is_empty() {
+            return Ok(true);
+        }
+        self.connection
+            .prepare_cached(TABLES_OF_OTHERS)?
+            .query_row([], |row| row.get(0))
     }
 
     fn leases_of_others(&self) -> rusqlite::Result<Vec<i64>> {
@@ -334,5 +350,33 @@ fn failed_commit(failure: Failure) -> Failure {
             Failure::CommitUnclear(cause)
         }
         other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Durability;
+    use crate::schema;
+
+    #[test]
+    fn tables_of_others_are_told_from_our_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("store.db");
+        let opened = schema::open_writer(
+            &path,
+            Durability::Fast,
+            longhaul_core::clock::Timestamp::default(),
+        );
+        let (connection, _) = opened.unwrap();
+        let has_others = || -> bool {
+            let mut asked = connection.prepare_cached(TABLES_OF_OTHERS).unwrap();
+            asked.query_row([], |row| row.get(0)).unwrap()
+        };
+        assert!(!has_others());
+        connection
+            .execute_batch("create table orders (id integer primary key autoincrement)")
+            .unwrap();
+        assert!(has_others());
     }
 }

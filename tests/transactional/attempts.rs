@@ -18,6 +18,10 @@ impl First {
     fn of(lots: impl IntoIterator<Item = (Operation, Vec<Lot>)>) -> Arc<Self> {
         Arc::new(Self(Mutex::new(lots.into_iter().collect())))
     }
+
+    fn is_used_up(&self, operation: Operation) -> bool {
+        self.0.lock().unwrap()[&operation].is_empty()
+    }
 }
 
 fn faults(faults: impl IntoIterator<Item = Fault>) -> Vec<Lot> {
@@ -110,36 +114,27 @@ async fn time_limit_of_an_attempt_is_that_of_its_body_and_not_of_its_commit() {
     assert_eq!(world.seats("late").await.len(), 1);
 }
 
-#[workflow]
-async fn gives_up_soon(ctx: Context, name: String) -> Result<u32> {
-    let seat = ctx.run(reserve(name));
-    let timer = ctx.sleep(millis(100));
-    longhaul::select! {
-        seat = seat => { seat?; }
-        slept = timer => { slept?; }
-    }
-    ctx.receive(Signal::<u32>::new("go")).await
-}
-
 #[tokio::test]
-async fn commit_goes_on_when_its_attempt_is_given_up() {
+async fn commit_goes_on_when_its_attempt_is_given_up_and_the_next_one_adopts_it() {
     let world = World::new().await;
     let slow = Lot {
-        before: Duration::from_millis(500),
+        before: Duration::from_millis(400),
         ..Lot::default()
     };
     let plan = First::of([(Operation::Finish, vec![slow])]);
+    let left = Arc::clone(&plan);
     let client = Client::of(Arc::new(Faulty::new(world.client.backend(), plan)));
-    let _worker = quick(&client).start().await.unwrap();
-    let run = client
-        .start(gives_up_soon("kept".to_owned()))
-        .await
-        .unwrap();
-    // The run is kept open: what has ended takes no outcome any more.
-    soon(async { while world.seats("kept").await.is_empty() {} }).await;
-    run.signal(Signal::new("go"), 7_u32).await.unwrap();
-    assert_eq!(soon(run.result()).await.unwrap(), 7);
+    let worker = quick(&client).start().await.unwrap();
+    let run = client.start(reserve("kept".to_owned())).await.unwrap();
+    soon(async {
+        while !left.is_used_up(Operation::Finish) {
+            tokio::time::sleep(millis(1)).await;
+        }
+    })
+    .await;
+    drop(worker);
+    let _next = quick(&client).start().await.unwrap();
+    assert_eq!(soon(run.result()).await.unwrap(), "seat of kept");
     assert_eq!(world.seats("kept").await.len(), 1);
-    let history = format!("{:?}", run.history().await.unwrap());
-    assert!(history.contains("OperationCancelled"), "{history}");
+    assert_eq!(times_run("kept"), 1);
 }

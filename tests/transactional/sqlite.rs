@@ -6,7 +6,7 @@ use longhaul::prelude::*;
 use longhaul::sqlx09::{StartIn as _, sqlx};
 
 use crate::store::Connection;
-use crate::world::{World, insert, soon, waits};
+use crate::world::{World, books, insert, soon, waits};
 
 #[tokio::test]
 async fn connection_to_another_file_is_refused_and_left_as_it_was() {
@@ -154,4 +154,66 @@ async fn store_can_be_closed_while_a_transaction_is_open() {
         panic!("{begun:?}")
     };
     transaction.finish(b"value".to_vec()).await.unwrap();
+}
+
+/// Keeps the writer of a client busy until it is dropped.
+struct Busy(Vec<tokio::task::JoinHandle<()>>);
+
+impl Busy {
+    fn of(client: &Client) -> Self {
+        let keep_busy = |number| {
+            let client = client.clone();
+            tokio::spawn(async move {
+                for started in 0_u64.. {
+                    let id = format!("busy-{number}-{started}");
+                    client.start(waits(id.clone()).id(&id)).await.unwrap();
+                }
+            })
+        };
+        Self((0..8).map(keep_busy).collect())
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.iter().for_each(tokio::task::JoinHandle::abort);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_get_their_turn_beside_a_busy_writer() {
+    let world = World::new().await;
+    let _worker = world.worker().await;
+    let _busy = Busy::of(&world.client);
+    let started = Instant::now();
+    for number in 0..40 {
+        let run = world.client.start(books(format!("turn-{number}")));
+        soon(run.await.unwrap().result()).await.unwrap();
+    }
+    // Without turns, SQLite's own waiting takes 0.2 s for each of the eighty tasks.
+    assert!(
+        started.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        started.elapsed()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_of_the_user_get_the_lock_beside_a_busy_writer() {
+    let world = World::new().await;
+    let _busy = Busy::of(&world.client);
+    soon(async {
+        for number in 0..30 {
+            // The writer is in its stride again before the next transaction.
+            for after in 0..5 {
+                let call = waits("x".to_owned()).id(format!("stride-{number}-{after}"));
+                world.client.start(call).await.unwrap();
+            }
+            let mut transaction = world.pool.begin_with("begin immediate").await.unwrap();
+            let call = waits("x".to_owned()).id(format!("beside-{number}"));
+            world.client.start_in(&mut transaction, call).await.unwrap();
+            transaction.commit().await.unwrap();
+        }
+    })
+    .await;
 }

@@ -6,7 +6,7 @@ use longhaul::prelude::*;
 use longhaul::sqlx09::sqlx;
 
 use crate::store::Connection;
-use crate::world::{World, books, insert, note, reserve, soon, times_run};
+use crate::world::{World, books, insert, note, quick, reserve, soon, times_run};
 
 async fn outcomes(world: &World) -> i64 {
     let count = sqlx::query_scalar("select count(*) from outcome");
@@ -145,11 +145,11 @@ async fn takes_many(ctx: Context, many: u32) -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_transactions_at_once_do_not_cost_the_lease() {
     let world = World::new().await;
-    let worker = crate::world::quick(&world.client)
-        .lease(Duration::from_millis(500))
-        .start()
-        .await
-        .unwrap();
+    let lease = Duration::from_millis(500);
+    let worker = quick(&world.client).lease(lease).start();
+    let worker = worker.await.unwrap();
+    let other = Client::connect(world.store.url()).await.unwrap();
+    let _takes_over = quick(&other).only(["waits"]).start().await.unwrap();
     let run = world.client.start(takes_many(40)).await.unwrap();
     soon(run.result()).await.unwrap();
     assert_eq!(world.seats("many").await.len(), 40);
