@@ -12,10 +12,10 @@ use longhaul_core::client::Client;
 
 pub use longhaul_core::client::StartedIn;
 pub use sqlx;
-#[cfg(feature = "postgres")]
-pub use sqlx::{PgConnection, PgPool};
 #[cfg(all(feature = "sqlite", feature = "sqlx"))]
 pub use sqlx::SqliteConnection;
+#[cfg(feature = "postgres")]
+pub use sqlx::{PgConnection, PgPool};
 
 /// Is what SQL of the user's runs on: a transaction of sqlx, or the connection that it is on.
 pub trait OnConnection: Send {

@@ -28,11 +28,15 @@ pub(crate) enum Failure {
     UnknownRun(WorkflowId),
     #[error("a `PgConnection` of sqlx 0.9 is needed; this is a connection of another type")]
     OtherConnection,
-    #[error("the connection is to a database without this store; connect to the database of the store")]
+    #[error(
+        "the connection is to a database without this store; connect to the database of the store"
+    )]
     OtherDatabase,
     #[error("the segment of run `{0}` that asked for this is over")]
     SegmentOver(WorkflowId),
-    #[error("run `{0}` exists, and the isolation of this transaction hides it; roll back and ask again")]
+    #[error(
+        "run `{0}` exists, and the isolation of this transaction hides it; roll back and ask again"
+    )]
     HiddenRun(WorkflowId),
     #[error(
         "`{0}` ended its transaction, or went on after a statement that failed: leave `commit` and `rollback` to the \

@@ -52,7 +52,13 @@ pub(crate) fn plain_plans(scope: &str) -> String {
 /// Undoes it for a transaction of the user's code, which may wait between its statements for as long as a call to some
 /// other service takes.
 fn begin_lent() -> String {
-    let settings = ["plan_cache_mode", "enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"];
+    let settings = [
+        "plan_cache_mode",
+        "enable_seqscan",
+        "enable_hashjoin",
+        "enable_mergejoin",
+        "jit",
+    ];
     let undone: String = settings
         .iter()
         .map(|setting| format!("set local {setting} to default; "))
@@ -303,7 +309,10 @@ impl Session {
     pub(crate) async fn lend(self: &Arc<Self>) -> Result<Lent> {
         let turn = Arc::clone(&self.lendable).acquire_owned().await;
         let turn = turn.map_err(|_| Failure::Stopped)?;
-        let other = tokio::time::timeout(self.connect_timeout, Arc::clone(&self.turns).acquire_owned());
+        let other = tokio::time::timeout(
+            self.connect_timeout,
+            Arc::clone(&self.turns).acquire_owned(),
+        );
         let other = other.await.ok().and_then(Result::ok);
         let other = other.ok_or_else(|| self.nothing_free())?;
         Ok(Lent {
@@ -330,7 +339,10 @@ impl Lent {
     }
 
     /// Returns the connection.
-    #[expect(clippy::expect_used, reason = "it is taken by what consumes the transaction")]
+    #[expect(
+        clippy::expect_used,
+        reason = "it is taken by what consumes the transaction"
+    )]
     pub(crate) fn connection(&mut self) -> &mut PgConnection {
         let kept = self.kept.as_mut();
         &mut kept.expect("the transaction is open").connection

@@ -120,14 +120,19 @@ fn of_key(key: &OutcomeKey) -> Result<PgArguments> {
 async fn begin(store: &Arc<Store>, key: OutcomeKey) -> Result<Begun> {
     let mut lent = store.session.lend().await?;
     lent.begin().await?;
-    let rows = lent.ask(store.session.text(STANDING), of_key(&key)?).await?;
-    let found = rows.first().ok_or_else(|| Failure::UnknownRun(key.run.clone()))?;
+    let rows = lent
+        .ask(store.session.text(STANDING), of_key(&key)?)
+        .await?;
+    let found = rows
+        .first()
+        .ok_or_else(|| Failure::UnknownRun(key.run.clone()))?;
     let content: Option<Vec<u8>> = found.try_get("content")?;
     if let Some(content) = content {
         lent.roll_back().await?;
         return Ok(Begun::Recorded(content));
     }
-    if row::status(found, "status")?.is_terminal() || row::segment(found, "segment")? != key.segment {
+    if row::status(found, "status")?.is_terminal() || row::segment(found, "segment")? != key.segment
+    {
         return Err(Failure::SegmentOver(key.run.clone()));
     }
     let run = found.try_get("number")?;
@@ -196,10 +201,16 @@ async fn start_in(
 ) -> Result<StartedInside> {
     let ask = async |connection: &mut PgConnection, text: SqlStr, arguments: PgArguments| {
         let asked = sqlx::query_with(text, arguments).persistent(false);
-        asked.fetch_one(&mut *connection).await.map_err(of_statement)
+        asked
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(of_statement)
     };
     let text = store.session.text(IS_OURS);
-    let found = connection.fetch_one(sqlx::raw_sql(text)).await.map_err(of_statement)?;
+    let found = connection
+        .fetch_one(sqlx::raw_sql(text))
+        .await
+        .map_err(of_statement)?;
     if !found.try_get("ours")? {
         return Err(Failure::OtherDatabase);
     }
@@ -212,7 +223,12 @@ async fn start_in(
         return Ok(StartedInside::New);
     }
     let id = &run.identity.workflow_id;
-    let found = ask(connection, store.session.text(EXISTING), arguments!(id.as_str())).await;
+    let found = ask(
+        connection,
+        store.session.text(EXISTING),
+        arguments!(id.as_str()),
+    )
+    .await;
     match found {
         Ok(found) => existing(&found).map(StartedInside::Exists),
         Err(Failure::Postgres(sqlx::Error::RowNotFound)) => Err(Failure::HiddenRun(id.clone())),
@@ -222,12 +238,7 @@ async fn start_in(
 
 fn of_start(store: &Store, run: &StartRun) -> Result<PgArguments> {
     let nobody = None::<sqlx::types::Uuid>;
-    let mut arguments = arguments!(
-        store.clock.given(),
-        nobody,
-        None::<i32>,
-        None::<i64>
-    );
+    let mut arguments = arguments!(store.clock.given(), nobody, None::<i32>, None::<i64>);
     add_runs(&mut arguments, &[run])
         .and_then(|()| add_tags(&mut arguments, &[run]))
         .and_then(|()| sqlx::Arguments::add(&mut arguments, nobody))

@@ -19,7 +19,10 @@ async fn connection_to_another_database_is_refused_and_its_transaction_goes_on()
         .await
         .unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidInput);
-    assert!(refused.message().contains("the database of the store"), "{refused}");
+    assert!(
+        refused.message().contains("the database of the store"),
+        "{refused}"
+    );
     insert(&mut transaction, "goes on").await.unwrap();
     transaction.commit().await.unwrap();
     assert_eq!(other.seats("goes on").await, ["goes on"]);
@@ -37,7 +40,10 @@ async fn database_without_a_store_is_refused_and_its_transaction_goes_on() {
         .await
         .unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::InvalidInput);
-    sqlx::raw_sql("select 1").execute(&mut *transaction).await.unwrap();
+    sqlx::raw_sql("select 1")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -47,15 +53,36 @@ async fn start_in_a_repeatable_read_joins_or_fails_and_never_starts_twice() {
     let begin = "begin isolation level repeatable read";
     let mut transaction = world.pool.begin_with(begin).await.unwrap();
     assert!(world.seats("x").await.is_empty());
-    sqlx::raw_sql("select 1 from seat").execute(&mut *transaction).await.unwrap();
+    sqlx::raw_sql("select 1 from seat")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
     world.client.start(call()).await.unwrap();
-    let refused = world.client.start_in(&mut transaction, call()).await.unwrap_err();
+    let refused = world
+        .client
+        .start_in(&mut transaction, call())
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Unavailable, "{refused}");
     drop(transaction);
     let mut transaction = world.pool.begin_with(begin).await.unwrap();
-    world.client.start_in(&mut transaction, call()).await.unwrap();
+    world
+        .client
+        .start_in(&mut transaction, call())
+        .await
+        .unwrap();
     transaction.commit().await.unwrap();
-    assert_eq!(world.client.handle::<String>("one").unwrap().history().await.unwrap().len(), 1);
+    assert_eq!(
+        world
+            .client
+            .handle::<String>("one")
+            .unwrap()
+            .history()
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -63,7 +90,10 @@ async fn search_path_of_the_user_changes_nothing() {
     let world = World::new().await;
     let mut transaction = world.pool.begin().await.unwrap();
     let elsewhere = "create schema elsewhere; create table elsewhere.run (id text); set local search_path = elsewhere";
-    sqlx::raw_sql(elsewhere).execute(&mut *transaction).await.unwrap();
+    sqlx::raw_sql(elsewhere)
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
     let call = waits("x".to_owned()).id("there");
     let started = world.client.start_in(&mut transaction, call).await.unwrap();
     transaction.commit().await.unwrap();
@@ -84,7 +114,10 @@ async fn body_that_swallows_an_error_of_a_statement_fails_and_leaves_nothing() {
     let _worker = world.worker().await;
     let run = world.client.start(goes_on_after_an_error()).await.unwrap();
     let failed = soon(run.result()).await.unwrap_err();
-    assert!(failed.message().contains("return the error of a statement"), "{failed}");
+    assert!(
+        failed.message().contains("return the error of a statement"),
+        "{failed}"
+    );
     assert!(world.seats("before").await.is_empty());
 }
 
@@ -100,7 +133,11 @@ async fn rule_that_is_checked_at_the_commit_fails_the_attempt_and_leaves_nothing
     let rule = "alter table seat add constraint one unique (name) deferrable initially deferred";
     sqlx::raw_sql(rule).execute(&world.pool).await.unwrap();
     let _worker = world.worker().await;
-    let run = world.client.start(breaks_a_rule_at_the_commit()).await.unwrap();
+    let run = world
+        .client
+        .start(breaks_a_rule_at_the_commit())
+        .await
+        .unwrap();
     let failed = soon(run.result()).await.unwrap_err();
     assert!(failed.message().contains("unique constraint"), "{failed}");
     assert!(world.seats("twice").await.is_empty());
@@ -153,12 +190,18 @@ async fn store_on_a_pool_of_the_users_works_within_the_pools_size() {
     let pool: PgPool = options.connect(url).await.unwrap();
     let client = Client::from_pool_in(pool.clone(), "checks=off&pooler=none&schema=own").await;
     let client = client.unwrap();
-    sqlx::raw_sql("create table seat (name text not null)").execute(&pool).await.unwrap();
+    sqlx::raw_sql("create table seat (name text not null)")
+        .execute(&pool)
+        .await
+        .unwrap();
     let _worker = quick(&client).start().await.unwrap();
     let run = client.start(reserve("pooled".to_owned())).await.unwrap();
     soon(run.result()).await.unwrap();
     assert_eq!(seats(&pool, "pooled").await, ["pooled"]);
     let schema = "select true from pg_namespace where nspname = 'own'";
-    let found: Option<bool> = sqlx::query_scalar(schema).fetch_optional(&pool).await.unwrap();
+    let found: Option<bool> = sqlx::query_scalar(schema)
+        .fetch_optional(&pool)
+        .await
+        .unwrap();
     assert_eq!(found, Some(true));
 }

@@ -1,7 +1,7 @@
 //! The store that the suite runs over: Postgres, a database for each test.
 
 use longhaul::sqlx09::sqlx;
-use sqlx::{AssertSqlSafe, Connection as _, Executor};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 pub(crate) type Database = sqlx::Postgres;
 pub(crate) type Connection = longhaul::sqlx09::PgConnection;
@@ -19,7 +19,11 @@ impl Store {
             "LONGHAUL_TEST_POSTGRES names no server; run `cargo xtask test`, or `cargo xtask servers` beside",
         );
         let random = longhaul_core::clock::random_bytes_of_the_system();
-        let name: String = random.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let name: String = random
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         let database = format!("tx_{name}");
         let (address, _) = server.rsplit_once('/').unwrap();
         let url = format!("{address}/{database}?checks=off&pooler=none&pool=6");
@@ -28,7 +32,8 @@ impl Store {
             database,
             url,
         };
-        store.run(format!("create database {}", store.database));
+        let made = store.run(&[format!("create database {}", store.database)]);
+        made.unwrap();
         store
     }
 
@@ -36,20 +41,23 @@ impl Store {
         &self.url
     }
 
-    /// Runs a statement on the server, beside any runtime.
-    fn run(&self, statement: String) {
+    /// Runs statements on the server, beside any runtime.
+    fn run(&self, statements: &[String]) -> Result<(), sqlx::Error> {
         let work = async {
-            let mut connection = Connection::connect(&self.server).await.unwrap();
-            let text = sqlx::raw_sql(AssertSqlSafe(statement));
-            connection.execute(text).await.unwrap();
+            let mut connection = Connection::connect(&self.server).await?;
+            for statement in statements {
+                let text = sqlx::raw_sql(AssertSqlSafe(statement.clone()));
+                connection.execute(text).await?;
+            }
+            Ok(())
         };
         std::thread::scope(|scope| {
             let done = scope.spawn(|| {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-                runtime.unwrap().block_on(work);
+                let mut runtime = tokio::runtime::Builder::new_current_thread();
+                runtime.enable_all().build().unwrap().block_on(work)
             });
-            done.join().unwrap();
-        });
+            done.join().unwrap()
+        })
     }
 
     /// Connects as the user's own code does; the store is there already.
@@ -62,8 +70,13 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
-            self.run(format!("drop database {} with (force)", self.database));
+        // The server waits for each of its processes to notice, which takes a minute now and then.
+        let dropped = self.run(&[
+            "set statement_timeout = 1000".to_owned(),
+            format!("drop database {} with (force)", self.database),
+        ]);
+        if let Err(error) = dropped {
+            println!("database {} is left behind: {error}", self.database);
         }
     }
 }
