@@ -1,12 +1,17 @@
 //! What holds of SQLite alone: one file, one writer.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use longhaul::backend::{Backend as _, Begun, OutcomeKey, Transaction};
+use longhaul::history::{OperationKey, OperationKind};
+use longhaul::id::Segment;
 use longhaul::prelude::*;
 use longhaul::sqlx09::{StartIn as _, sqlx};
+use longhaul_backend_sqlite::{SqliteBackend, SqliteConfig};
 
 use crate::store::Connection;
-use crate::world::{World, books, insert, soon, waits};
+use crate::world::{World, insert, soon, waits};
 
 #[tokio::test]
 async fn connection_to_another_file_is_refused_and_left_as_it_was() {
@@ -130,30 +135,57 @@ async fn body_that_waits_for_the_store_it_holds_fails_and_the_store_goes_on() {
         .unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn store_can_be_closed_while_a_transaction_is_open() {
-    use longhaul::backend::{Backend as _, Begun, OutcomeKey};
-    use longhaul_backend_sqlite::{SqliteBackend, SqliteConfig};
-    let world = World::new().await;
+async fn open(world: &World) -> Arc<SqliteBackend> {
+    let config = SqliteConfig::new(world.store.folder().join("store.db"));
+    Arc::new(SqliteBackend::open(config).await.unwrap())
+}
+
+async fn begin(world: &World, backend: &SqliteBackend) -> Box<dyn Transaction> {
     let run = world.client.start(waits("x".to_owned())).await.unwrap();
     let key = OutcomeKey {
         run: run.id().clone(),
-        segment: longhaul::id::Segment::FIRST,
-        operation: longhaul::history::OperationKey::new(
-            longhaul::history::OperationKind::Task,
-            "reserve",
-            1,
-        ),
+        segment: Segment::FIRST,
+        operation: OperationKey::new(OperationKind::Task, "reserve", 1),
     };
-    let config = SqliteConfig::new(world.store.folder().join("store.db"));
-    let backend = SqliteBackend::open(config).await.unwrap();
-    let begun = backend.transactions().unwrap().begin(key).await.unwrap();
+    match backend.transactions().unwrap().begin(key).await.unwrap() {
+        Begun::Open(transaction) => transaction,
+        Begun::Recorded(outcome) => panic!("{outcome:?} stands already"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn store_can_be_closed_while_a_transaction_is_open() {
+    let world = World::new().await;
+    let backend = open(&world).await;
+    let transaction = begin(&world, &backend).await;
     let closing = tokio::task::spawn_blocking(move || drop(backend));
     soon(closing).await.unwrap();
-    let Begun::Open(transaction) = begun else {
-        panic!("{begun:?}")
-    };
     transaction.finish(b"value".to_vec()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_for_while_a_transaction_is_open_shares_the_next_commit() {
+    let world = World::new().await;
+    let backend = open(&world).await;
+    let transaction = begin(&world, &backend).await;
+    let client = Client::of(Arc::<SqliteBackend>::clone(&backend));
+    let before = backend.statistics().commits;
+    let mut starts = Vec::new();
+    for number in 0..10 {
+        let call = waits("x".to_owned()).id(format!("meanwhile-{number}"));
+        let mut start = Box::pin(client.start(call));
+        assert!(futures::poll!(&mut start).is_pending());
+        starts.push(start);
+        if number == 0 {
+            // A writer that does not wait has begun with the first one when the others come.
+            tokio::time::sleep(millis(20)).await;
+        }
+    }
+    drop(transaction);
+    for start in starts {
+        soon(start).await.unwrap();
+    }
+    assert_eq!(backend.statistics().commits - before, 1);
 }
 
 /// Keeps the writer of a client busy until it is dropped.
@@ -178,24 +210,6 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.0.iter().for_each(tokio::task::JoinHandle::abort);
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tasks_get_their_turn_beside_a_busy_writer() {
-    let world = World::new().await;
-    let _worker = world.worker().await;
-    let _busy = Busy::of(&world.client);
-    let started = Instant::now();
-    for number in 0..40 {
-        let run = world.client.start(books(format!("turn-{number}")));
-        soon(run.await.unwrap().result()).await.unwrap();
-    }
-    // Without turns, SQLite's own waiting takes 0.2 s for each of the eighty tasks.
-    assert!(
-        started.elapsed() < Duration::from_secs(8),
-        "{:?}",
-        started.elapsed()
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
