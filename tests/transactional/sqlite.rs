@@ -63,8 +63,9 @@ async fn transaction_that_was_begun_by_hand_is_refused_with_what_to_write() {
     let call = waits("x".to_owned());
     let refused = world.client.start_in(&mut *connection, call).await;
     let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
     assert!(
-        refused.message().contains("within a transaction"),
+        refused.message().contains("`begin_with` of sqlx"),
         "{refused}"
     );
     sqlx::raw_sql("rollback")
