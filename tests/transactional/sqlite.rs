@@ -11,7 +11,7 @@ use longhaul::sqlx09::{StartIn as _, sqlx};
 use longhaul_backend_sqlite::{SqliteBackend, SqliteConfig};
 
 use crate::store::Connection;
-use crate::world::{World, insert, soon, waits};
+use crate::world::{World, books, insert, soon, waits};
 
 #[tokio::test]
 async fn connection_to_another_file_is_refused_and_left_as_it_was() {
@@ -187,6 +187,45 @@ async fn what_is_asked_for_while_a_transaction_is_open_shares_the_next_commit() 
         soon(start).await.unwrap();
     }
     assert_eq!(backend.statistics().commits - before, 1);
+}
+
+#[task(transactional)]
+async fn counts_turns(ctx: TaskContext, tx: &mut Connection) -> Result<i64> {
+    let count = "select count(*) from turn where run = (select number from run where id = $1)";
+    let count = sqlx::query_scalar(count).bind(ctx.identity().workflow_id.to_string());
+    Ok(count.fetch_one(tx).await?)
+}
+
+#[tokio::test]
+async fn first_task_of_a_run_begins_after_the_turn_that_asked_for_it() {
+    let world = World::new().await;
+    let _worker = world.worker().await;
+    for _ in 0..5 {
+        let run = world.client.start(counts_turns()).await.unwrap();
+        assert_eq!(soon(run.result()).await.unwrap(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_of_two_processes_share_the_file() {
+    let world = World::new().await;
+    let other = Client::connect(world.store.url()).await.unwrap();
+    let _worker = world.worker().await;
+    let _other_worker = crate::world::quick(&other).start().await.unwrap();
+    let mut runs = Vec::new();
+    for number in 0..20 {
+        for (client, name) in [(&world.client, "here"), (&other, "there")] {
+            let call = books(format!("{name}-{number}"));
+            runs.push(client.start(call).await.unwrap());
+        }
+    }
+    for run in &runs {
+        soon(run.result()).await.unwrap();
+    }
+    let (here, there) = (world.seats("here").await, world.seats("there").await);
+    assert_eq!((here.len(), there.len()), (40, 40));
+    assert!(here.windows(2).all(|pair| pair[0] != pair[1]));
+    assert!(there.windows(2).all(|pair| pair[0] != pair[1]));
 }
 
 /// Keeps the writer of a client busy until it is dropped.
