@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 mod connect;
-#[cfg(feature = "sqlx")]
+#[cfg(any(feature = "sqlx", feature = "postgres"))]
 pub mod sqlx09;
 
 pub use longhaul_core::{
@@ -48,6 +48,10 @@ struct ReadmeDoctests;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/workflows.md")]
 struct WorkflowsDoctests;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/task-queues.md")]
+struct TaskQueuesDoctests;
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/backends.md")]

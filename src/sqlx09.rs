@@ -12,7 +12,9 @@ use longhaul_core::client::Client;
 
 pub use longhaul_core::client::StartedIn;
 pub use sqlx;
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "postgres")]
+pub use sqlx::{PgConnection, PgPool};
+#[cfg(all(feature = "sqlite", feature = "sqlx"))]
 pub use sqlx::SqliteConnection;
 
 /// Is what SQL of the user's runs on: a transaction of sqlx, or the connection that it is on.
@@ -30,7 +32,14 @@ where
     }
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(feature = "postgres")]
+impl OnConnection for PgConnection {
+    fn on_connection(&mut self) -> &mut AnyConnection {
+        self
+    }
+}
+
+#[cfg(all(feature = "sqlite", feature = "sqlx"))]
 impl OnConnection for SqliteConnection {
     fn on_connection(&mut self) -> &mut AnyConnection {
         self
@@ -65,5 +74,39 @@ impl StartIn for Client {
         call: Call<R>,
     ) -> impl Future<Output = Result<StartedIn<R>>> + Send {
         self.start_on(transaction.on_connection(), call)
+    }
+}
+
+/// Opens stores on pools of the user's.
+#[cfg(feature = "postgres")]
+pub trait FromPool: Sized {
+    /// Opens the store in the schema `longhaul` of the pool's database, and makes it when it is missing.
+    ///
+    /// The store makes connections of its own with the pool's options, which count among the pool's: it takes no more
+    /// than the pool has, and gives back what it does not use. Hooks of the pool are not called for them. Use
+    /// [`FromPool::from_pool_in`] for another schema and other options.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    fn from_pool(pool: PgPool) -> impl Future<Output = Result<Self>> + Send;
+
+    /// Opens the store on a pool with options as a URL has them behind its `?`, such as `schema=orders&timeout=20s`.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    fn from_pool_in(pool: PgPool, options: &str) -> impl Future<Output = Result<Self>> + Send;
+}
+
+#[cfg(feature = "postgres")]
+impl FromPool for Client {
+    async fn from_pool(pool: PgPool) -> Result<Self> {
+        Self::from_pool_in(pool, "").await
+    }
+
+    async fn from_pool_in(pool: PgPool, options: &str) -> Result<Self> {
+        use longhaul_backend_postgres::{PostgresBackend, PostgresConfig};
+        let config = PostgresConfig::from_url(&format!("postgres://localhost?{options}"))?;
+        let backend = PostgresBackend::from_pool(pool, config).await?;
+        Ok(Self::of(std::sync::Arc::new(backend)))
     }
 }

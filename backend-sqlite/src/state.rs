@@ -189,12 +189,14 @@ fn beat(
         })?
         .collect::<rusqlite::Result<_>>()?;
     let (claimable, next_claimable) = tasks::claimable(connection, serves, now)?;
+    let dead = takeover::dead(connection, &shared.locks, now)?;
     Ok(Beat {
         arrivals,
         due: timers::due(connection, serves, now)?,
         claimable,
         next_claimable,
-        dead: takeover::dead(connection, &shared.locks, now)?,
+        peers: takeover::peers(connection, worker, &dead)?,
+        dead,
         outbox: events::has_outbox(connection)?,
         owned: connection
             .prepare_cached(OWNED_COUNT)?

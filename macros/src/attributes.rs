@@ -79,7 +79,7 @@ impl TaskAttributes {
                     backoff_at = Some(option.key.span());
                 }
                 "timeout" => read.timeout = Some(option.duration()?),
-                "queue" => read.queue = Some(option.stored_name()?),
+                "queue" => read.queue = Some(option.queue_name()?),
                 "priority" => read.priority = Some(option.number()?),
                 "force_new_workflow" => read.force_new_workflow = option.flag()?,
                 "transactional" => read.transactional = option.flag()?,
@@ -301,6 +301,14 @@ impl AttributeOption {
             return Ok(text);
         };
         Err(self.wrong(problem))
+    }
+
+    fn queue_name(&self) -> Result<String> {
+        let text = self.stored_name()?;
+        if text.starts_with("longhaul:") {
+            return Err(self.wrong("`longhaul:` begins the names of Longhaul's own queues"));
+        }
+        Ok(text)
     }
 
     fn duration(&self) -> Result<Duration> {

@@ -62,7 +62,7 @@ use proc_macro::TokenStream;
 /// | `retries = 5` | how many attempts may follow the first when attempts fail | 0 |
 /// | `backoff = "200ms..30s"` | the delay before the second attempt, and the longest; it doubles in between | `200ms..30s` |
 /// | `timeout = "10s"` | how long one attempt may take | unlimited |
-/// | `queue = "mail"` | the queue whose workers run it | the worker that owns the run |
+/// | `queue = "mail"` | the queue whose workers run it | the worker that owns the run, or one with less to do |
 /// | `priority = 3` | which of a queue's invocations go first: the higher number | 0 |
 /// | `name = "charge"` | the name that is stored; keep it when you rename the function | the function's name |
 /// | `force_new_workflow` | a workflow that calls it starts a subworkflow | it runs as a part of the workflow |

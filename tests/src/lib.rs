@@ -112,7 +112,7 @@ pub fn run<F: Fixture + 'static>(check: fn(World) -> Checking) {
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
-        .enable_time()
+        .enable_all()
         .build()
         .unwrap()
 }

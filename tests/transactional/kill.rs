@@ -97,7 +97,9 @@ fn child() {
 /// Starts the runs, or joins them, and works until all have ended.
 async fn finish(url: &str) {
     let client = Client::connect(url).await.unwrap();
-    let _worker = quick(&client).start().await.unwrap();
+    // A dead worker of a server is known by its lease alone.
+    let lease = Duration::from_millis(500);
+    let _worker = quick(&client).lease(lease).start().await.unwrap();
     for number in 0..RUNS {
         let name = format!("run-{number}");
         let run = client

@@ -1,13 +1,14 @@
-//! The project's own commands: `cargo xtask test | verify | package | simulate | fix | diagram`.
+//! The project's own commands: `cargo xtask test | servers | verify | package | simulate | fix | diagram`.
 //!
 //! Invariants: `verify` changes no tracked file; `test` counts every backend or fails. What a command needs and the
-//! machine lacks, it installs itself, below `target/`.
+//! machine lacks, it installs itself, below `target/`; servers come from Debian's packages.
 #![expect(clippy::print_stdout, reason = "it talks to a person")]
 
 mod deny;
 mod diagram;
 mod package;
 mod process;
+mod servers;
 mod simulate;
 mod test;
 mod tidy;
@@ -28,7 +29,9 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run every test of every crate on every backend
-    Test,
+    Test(test::Arguments),
+    /// Start the servers that tests use, print the variables that name them, and keep them until Ctrl-C
+    Servers,
     /// Check format, lints, each feature alone, docs, house rules and dependencies
     Verify,
     /// Pack every crate, and run the toy backend's tests over what was packed
@@ -43,7 +46,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
-        Command::Test => test::run(),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Servers => servers::run(),
         Command::Verify => verify::run(),
         Command::Package => package::run().map(drop),
         Command::Fix => verify::fix(),

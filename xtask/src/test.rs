@@ -1,16 +1,19 @@
 //! `cargo xtask test`: every test, counted.
 //!
 //! The conformance binary of each backend runs by itself, so that its count is the runner's own word. A backend without
-//! one, or with no case in it, is a failure. The toy backend comes last, over the crates as they are packed.
+//! one, or with no case in it, is a failure. The toy backend comes last, over the crates as they are packed. Servers that
+//! a backend needs are started, and stopped whatever happens.
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Result, bail, ensure};
 use serde_json::Value;
 
 use crate::package;
 use crate::process::{cargo, packages, root, step, stream};
+use crate::servers::{Servers, stop_on_signal};
 
 /// Is what a run of tests said of itself.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,70 +29,157 @@ impl std::ops::AddAssign for Count {
     }
 }
 
-/// Runs everything and prints the counts last.
-pub(crate) fn run() -> Result<()> {
-    let backends = backends(&root())?;
+/// Names the backends that end-to-end tests run over; all when it is not set.
+const BACKENDS: &str = "LONGHAUL_TEST_BACKENDS";
+
+/// Is the backend that needs servers.
+const NEEDS_SERVERS: &str = "postgres";
+
+/// Says what to test.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Arguments {
+    /// Only this backend: its suites, and the end-to-end tests over it
+    #[arg(long, value_name = "NAME")]
+    backend: Option<String>,
+    /// A Postgres to use instead of a throw-away one
+    #[arg(long)]
+    url: Option<String>,
+}
+
+/// Runs everything that was asked for and prints the counts last.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let backends = chosen(backends(&root())?, arguments)?;
+    stop_on_signal(130)?;
+    let servers = backends
+        .iter()
+        .any(|backend| backend == NEEDS_SERVERS)
+        .then(|| Servers::start(arguments.url.as_deref()))
+        .transpose()?;
+    let mut tests = Tests {
+        servers,
+        total: Count::default(),
+        all_ok: true,
+    };
     step(
         "examples",
         &mut cargo(&["build", "--workspace", "--examples"]),
     )?;
-    let mut total = Count::default();
-    let mut all_ok = true;
-    let mut line = Vec::new();
-    for backend in &backends {
-        let package = format!("longhaul-backend-{backend}");
-        let arguments = ["test", "--package", &package, "--test", "conformance"];
-        let (text, is_ok) = stream(&mut cargo(&arguments))?;
-        let count = counts(&text);
-        ensure!(
-            count.passed + count.failed > 0,
-            "backend `{backend}` ran no conformance case"
-        );
-        line.push(format!("{backend} {}", count.passed));
-        total += count;
-        all_ok &= is_ok;
+    let line = tests.conformance(&backends)?;
+    match &arguments.backend {
+        Some(backend) => tests.of_backend(backend)?,
+        None => tests.of_all()?,
     }
-    let mut rest = vec!["test", "--workspace", "--no-fail-fast", "--lib", "--bins"];
-    let targets = other_targets(&packages()?);
-    for target in &targets {
-        rest.extend(["--test", target]);
-    }
-    let simulator = vec![
-        "test",
-        "--package",
-        "longhaul-testing",
-        "--features",
-        "broken",
-        "--test",
-        "simulator",
-        "--test",
-        "regressions",
-    ];
-    let docs = vec![
-        "test",
-        "--workspace",
-        "--doc",
-        "--no-fail-fast",
-        "--features",
-        "longhaul/full",
-    ];
-    for arguments in [rest, simulator, docs] {
-        let (text, is_ok) = stream(&mut cargo(&arguments))?;
-        total += counts(&text);
-        all_ok &= is_ok;
-    }
-    match package::run() {
-        Ok(count) => total += count,
-        Err(error) => {
-            println!("error: {error:#}");
-            all_ok = false;
-        }
-    }
+    let Tests { total, all_ok, .. } = tests;
     println!("conformance: {} passed", line.join(", "));
     println!("total: {} tests", total.passed + total.failed);
     println!("{} passed, {} failed", total.passed, total.failed);
     ensure!(all_ok && total.failed == 0, "tests failed");
     Ok(())
+}
+
+/// Runs tests, and counts them.
+struct Tests {
+    servers: Option<Servers>,
+    total: Count,
+    all_ok: bool,
+}
+
+impl Tests {
+    /// Runs the conformance suite over each backend and returns how many cases passed on each.
+    fn conformance(&mut self, backends: &[String]) -> Result<Vec<String>> {
+        let mut line = Vec::new();
+        for backend in backends {
+            let package = format!("longhaul-backend-{backend}");
+            let arguments = ["test", "--package", &package, "--test", "conformance"];
+            let count = self.count(&mut cargo(&arguments))?;
+            ensure!(
+                count.passed + count.failed > 0,
+                "backend `{backend}` ran no conformance case"
+            );
+            line.push(format!("{backend} {}", count.passed));
+        }
+        Ok(line)
+    }
+
+    fn of_backend(&mut self, backend: &str) -> Result<()> {
+        let package = format!("longhaul-backend-{backend}");
+        let mut packages = packages()?;
+        packages.retain(|found| found.get("name").and_then(Value::as_str) == Some(&package));
+        let targets = other_targets(&packages);
+        let mut own = vec!["test", "--package", &package, "--no-fail-fast", "--lib"];
+        own.extend(targets.iter().flat_map(|target| ["--test", target]));
+        self.count(&mut cargo(&own))?;
+        let mut it = cargo(&["test", "--package", "longhaul-tests", "--test", "it"]);
+        self.count(it.env(BACKENDS, backend)).map(drop)
+    }
+
+    fn of_all(&mut self) -> Result<()> {
+        let mut rest = vec!["test", "--workspace", "--no-fail-fast", "--lib", "--bins"];
+        let targets = other_targets(&packages()?);
+        rest.extend(targets.iter().flat_map(|target| ["--test", target]));
+        self.count(&mut cargo(&rest))?;
+        self.count(&mut cargo(&SIMULATOR))?;
+        self.count(&mut cargo(&DOCS))?;
+        match package::run() {
+            Ok(count) => self.total += count,
+            Err(error) => {
+                println!("error: {error:#}");
+                self.all_ok = false;
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, command: &mut Command) -> Result<Count> {
+        if let Some(servers) = &self.servers {
+            command.envs(servers.variables());
+        }
+        let (text, is_ok) = stream(command)?;
+        let count = counts(&text);
+        self.total += count;
+        self.all_ok &= is_ok;
+        Ok(count)
+    }
+}
+
+/// Runs what only the simulator's feature builds.
+const SIMULATOR: [&str; 9] = [
+    "test",
+    "--package",
+    "longhaul-testing",
+    "--features",
+    "broken",
+    "--test",
+    "simulator",
+    "--test",
+    "regressions",
+];
+
+const DOCS: [&str; 6] = [
+    "test",
+    "--workspace",
+    "--doc",
+    "--no-fail-fast",
+    "--features",
+    "longhaul/full",
+];
+
+/// Narrows the backends to the one that was asked for.
+fn chosen(mut backends: Vec<String>, arguments: &Arguments) -> Result<Vec<String>> {
+    if let Some(name) = &arguments.backend {
+        let there_are = backends.join(", ");
+        backends.retain(|backend| backend == name);
+        ensure!(
+            !backends.is_empty(),
+            "there is no backend `{name}`; there are {there_are}"
+        );
+    }
+    let needs_servers = backends.iter().any(|backend| backend == NEEDS_SERVERS);
+    ensure!(
+        arguments.url.is_none() || needs_servers,
+        "--url names a Postgres, which no backend that is tested here uses"
+    );
+    Ok(backends)
 }
 
 /// Lists the backends by their folders, in order.
@@ -181,6 +271,27 @@ mod tests {
         }
         assert!(!found.contains("conformance"));
         Ok(())
+    }
+
+    #[test]
+    fn one_backend_is_chosen_by_its_name_and_a_wrong_name_is_told() {
+        let all = || vec!["memory".to_owned(), "postgres".to_owned()];
+        let of = |backend: Option<&str>, url: Option<&str>| Arguments {
+            backend: backend.map(str::to_owned),
+            url: url.map(str::to_owned),
+        };
+        assert_eq!(
+            chosen(all(), &of(None, Some("postgres://x"))).ok(),
+            Some(all())
+        );
+        assert_eq!(
+            chosen(all(), &of(Some("memory"), None)).ok(),
+            Some(vec!["memory".to_owned()])
+        );
+        let wrong = chosen(all(), &of(Some("oracle"), None)).map_err(|error| error.to_string());
+        let expected = "there is no backend `oracle`; there are memory, postgres";
+        assert_eq!(wrong.err().as_deref(), Some(expected));
+        assert!(chosen(all(), &of(Some("memory"), Some("postgres://x"))).is_err());
     }
 
     #[test]

@@ -176,15 +176,13 @@ impl WorkerBuilder {
             Some(build) => build?,
             None => build_of_this_program(),
         };
+        let tasks = tasks_of(&registry);
+        let named = self.options.queues.iter().map(|(queue, _)| queue.clone());
+        let spilled = (!tasks.is_empty()).then(QueueName::spilled);
         let serves = Serves {
             routes: registry.routes(),
-            tasks: tasks_of(&registry),
-            queues: self
-                .options
-                .queues
-                .iter()
-                .map(|(queue, _)| queue.clone())
-                .collect(),
+            queues: named.chain(spilled).collect(),
+            tasks,
             build,
         };
         let hub = self.client.hub();

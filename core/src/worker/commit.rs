@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backend::{
-    AcquiredRun, Error as BackendError, Kind, Lane as LaneId, Result as BackendResult, RunUpdate,
-    TurnCommit, Verdict,
+    AcquiredRun, Error as BackendError, Kind, Lane as LaneId, QueuedAttempt,
+    Result as BackendResult, RunUpdate, TurnCommit, Verdict,
 };
 use crate::engine::live::{Draft, Input};
 use crate::history::{EventKind, StoredTurn, encode_record};
-use crate::id::{Epoch, TurnNumber, WorkflowId};
+use crate::id::{Epoch, QueueName, TurnNumber, WorkflowId};
 use crate::sabotage::{self, Sabotage};
 use crate::status::Status;
 use crate::worker::lane::Lane;
@@ -204,6 +204,7 @@ impl Lane {
     fn on_committed(&mut self, submitted: Submitted) {
         let id = submitted.run;
         self.cause(&submitted.draft);
+        log_spilled(&id, &submitted.draft);
         if submitted.update.gives_up() {
             self.note_recovered(&id);
             let queued_behind = submitted.update.needs_all_read();
@@ -332,6 +333,19 @@ fn stored_turn(
         first_event,
         record: encode_record(&draft.events)?,
     }))
+}
+
+/// Tells how much work of a run its owner gave away.
+fn log_spilled(id: &WorkflowId, draft: &Draft) {
+    if draft.enqueue.is_empty() {
+        return;
+    }
+    let spilled = QueueName::spilled();
+    let is_spilled = |attempt: &&QueuedAttempt| attempt.queue == spilled;
+    let attempts = draft.enqueue.iter().filter(is_spilled).count();
+    if attempts > 0 {
+        tracing::debug!(run = %id, attempts, "attempts spilled");
+    }
 }
 
 fn log_end(id: &WorkflowId, status: Status) {

@@ -16,6 +16,7 @@ mod commit;
 mod keeper;
 pub(crate) mod lane;
 mod lease;
+mod load;
 pub(crate) mod program;
 mod run;
 pub(crate) mod shared;
@@ -92,13 +93,19 @@ impl Worker {
         drop(shared.lane.send(LaneInput::Drain));
         let done = take(&self.parts.lane_done);
         if let Some(mut done) = done {
-            let patience = shared.environment.sleep(shared.options.drain_timeout);
+            let mut patience = shared.environment.sleep(shared.options.drain_timeout);
             let is_done = tokio::select! {
                 biased;
                 _ = &mut done => true,
-                () = patience => false,
+                () = &mut patience => false,
             };
-            if !is_done {
+            if is_done {
+                tokio::select! {
+                    biased;
+                    () = shared.load.claims_ended() => {}
+                    () = patience => tracing::warn!("attempts from queues did not end in time; they are given up"),
+                }
+            } else {
                 tracing::warn!("attempts did not end in time; their outcomes are lost");
                 drop(shared.lane.send(LaneInput::AbandonAttempts));
                 drop(done.await);

@@ -18,6 +18,7 @@ use crate::identity::RunKind;
 use crate::registry::{Dependencies, Registration, Registry};
 use crate::worker::lane::LaneInput;
 use crate::worker::lease::Lease;
+use crate::worker::load::Load;
 use crate::worker::program::program_of;
 
 /// Numbers the lanes of a worker: each has one request in flight.
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) lease: Lease,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) live: AtomicUsize,
+    pub(crate) load: Load,
     take_ups: AtomicU64,
     pub(crate) draining: AtomicBool,
     pub(crate) nudge: Arc<Notify>,
@@ -90,6 +92,7 @@ impl Shared {
             serves: parts.serves,
             lease: Lease::default(),
             live: AtomicUsize::new(0),
+            load: Load::default(),
             take_ups: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             nudge: Arc::new(Notify::new()),

@@ -133,10 +133,14 @@ impl Live {
         self.deliver(now, EventKind::SubworkflowClosed { operation, outcome });
     }
 
+    /// Finds the open operation that prints so. Many thousands may be open, and few end in the same number.
     pub(super) fn open_operation(&self, name: &str) -> Option<OperationKey> {
+        let (_, nth) = name.rsplit_once('#')?;
+        let nth: u32 = nth.parse().ok()?;
         self.ledger
             .open()
             .map(|(operation, _)| operation)
+            .filter(|operation| operation.nth == nth)
             .find(|operation| operation.to_string() == name)
             .cloned()
     }

@@ -1,0 +1,428 @@
+//! Sending statements: connections, a deadline, and poolers.
+//!
+//! Invariants: a contract call is one statement, or a fixed sequence of them, each safe to stop after; behind a pooler in
+//! transaction mode each statement has a transaction of its own. A statement runs to its end in a task that nobody
+//! aborts. A connection that failed is closed, never used again.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use sqlx::postgres::{PgArguments, PgPoolOptions, PgRow, PgTransactionManager};
+use sqlx::{
+    AssertSqlSafe, Executor, PgConnection, PgPool, Postgres, SqlSafeStr, SqlStr,
+    pool::PoolConnection,
+};
+
+use sqlx_core::transaction::TransactionManager as _;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::config::PostgresConfig;
+use crate::error::{Failure, Result, of_statement};
+
+/// Is the schema that the texts of statements name.
+const SCHEMA_IN_TEXTS: &str = "longhaul";
+
+/// Is how long a connection is used before the pool may close it.
+const KEPT_MAX: Duration = Duration::from_secs(600);
+
+/// Is how many connections are kept from tasks.
+const RESERVED: usize = 3;
+
+/// Is how long a transaction of the user's code may wait between two statements.
+const LENT_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// Is how much longer than the server we wait for a statement.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Makes plans that no statistics can change: statements are shaped to be driven by their arrays, over indexes.
+pub(crate) fn plain_plans(scope: &str) -> String {
+    [
+        "plan_cache_mode = force_generic_plan",
+        "enable_seqscan = off",
+        "enable_hashjoin = off",
+        "enable_mergejoin = off",
+        "jit = off",
+    ]
+    .map(|setting| format!("set {scope} {setting}; "))
+    .concat()
+}
+
+/// Undoes it for a transaction of the user's code, which may wait between its statements for as long as a call to some
+/// other service takes.
+fn begin_lent() -> String {
+    let settings = ["plan_cache_mode", "enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"];
+    let undone: String = settings
+        .iter()
+        .map(|setting| format!("set local {setting} to default; "))
+        .collect();
+    format!(
+        "begin isolation level read committed; set local idle_in_transaction_session_timeout = {}; {undone}",
+        LENT_IDLE_MAX.as_millis()
+    )
+}
+
+/// Returns how many connections of a pool tasks may have at once.
+fn lendable(pool: u32) -> usize {
+    (pool as usize).saturating_sub(RESERVED).max(1)
+}
+
+/// Tells whether a session is ours for longer than a transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sessions {
+    /// It is: statements are prepared once.
+    Own,
+    /// It is not: each statement comes with its settings, in a transaction.
+    Shared,
+}
+
+/// Sends statements to one schema of one database.
+pub(crate) struct Session {
+    pool: PgPool,
+    schema: String,
+    texts: Mutex<HashMap<usize, SqlStr>>,
+    sessions: Sessions,
+    begin: SqlStr,
+    timeout: Duration,
+    connect_timeout: Duration,
+    turns: Arc<Semaphore>,
+    lendable: Arc<Semaphore>,
+    begin_lent: SqlStr,
+    kept: Mutex<Vec<Kept>>,
+    keeps: usize,
+}
+
+/// Is a connection in use, or kept between two uses: the pool would test it each time it comes back.
+struct Kept {
+    connection: PoolConnection<Postgres>,
+    since: Instant,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("schema", &self.schema)
+            .field("sessions", &self.sessions)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Makes the pool. Nothing is connected yet. With a `parent`, connections count as its own.
+    pub(crate) fn new(
+        config: &PostgresConfig,
+        schema: String,
+        sessions: Sessions,
+        parent: Option<PgPool>,
+    ) -> Self {
+        let timeout_ms = config.timeout.as_millis();
+        let timeouts = |scope: &str| {
+            format!(
+                "set {scope} statement_timeout = {timeout_ms}; \
+                 set {scope} idle_in_transaction_session_timeout = {timeout_ms}; "
+            )
+        };
+        let of_session = format!(
+            "set session characteristics as transaction isolation level read committed; {}{}",
+            timeouts(""),
+            plain_plans("")
+        );
+        let of_transaction = format!(
+            "begin isolation level read committed; {}{}",
+            timeouts("local"),
+            plain_plans("local")
+        );
+        let is_own = sessions == Sessions::Own;
+        let mut options = PgPoolOptions::new()
+            .max_connections(config.pool)
+            .acquire_timeout(config.connect_timeout)
+            .test_before_acquire(false);
+        if is_own {
+            let text: SqlStr = AssertSqlSafe(of_session).into_sql_str();
+            options = options.after_connect(move |connection, _| {
+                let text = text.clone();
+                Box::pin(async move {
+                    connection.execute(sqlx::raw_sql(text)).await?;
+                    Ok(())
+                })
+            });
+        }
+        let keeps = if parent.is_some() {
+            0
+        } else {
+            config.pool as usize
+        };
+        if let Some(parent) = parent {
+            options = options.parent(parent);
+        }
+        let connect = config.connect.clone().extra_float_digits(None);
+        let connect = match connect.get_application_name() {
+            Some(_) => connect,
+            None => connect.application_name("longhaul"),
+        };
+        Self {
+            pool: options.connect_lazy_with(connect),
+            schema,
+            texts: Mutex::default(),
+            sessions,
+            begin: AssertSqlSafe(of_transaction).into_sql_str(),
+            timeout: config.timeout,
+            connect_timeout: config.connect_timeout,
+            turns: Arc::new(Semaphore::new(config.pool as usize)),
+            lendable: Arc::new(Semaphore::new(lendable(config.pool))),
+            begin_lent: AssertSqlSafe(begin_lent()).into_sql_str(),
+            kept: Mutex::default(),
+            keeps,
+        }
+    }
+
+    pub(crate) fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// Returns a text of a statement with the name of the schema in it.
+    pub(crate) fn text(&self, sql: &'static str) -> SqlStr {
+        if self.schema == SCHEMA_IN_TEXTS {
+            return sql.into_sql_str();
+        }
+        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = texts
+            .entry(sql.as_ptr().addr())
+            .or_insert_with(|| AssertSqlSafe(in_schema(sql, &self.schema)).into_sql_str());
+        text.clone()
+    }
+
+    /// Sends a statement and returns its rows.
+    pub(crate) async fn ask(
+        &self,
+        sql: &'static str,
+        arguments: PgArguments,
+    ) -> Result<Vec<PgRow>> {
+        self.ask_text(self.text(sql), arguments).await
+    }
+
+    /// Sends a statement that was put together, and returns its rows.
+    pub(crate) async fn ask_text(
+        &self,
+        text: SqlStr,
+        arguments: PgArguments,
+    ) -> Result<Vec<PgRow>> {
+        let turn = tokio::time::timeout(self.connect_timeout, self.turns.acquire());
+        let turn = turn.await.map_err(|_| self.nothing_free())?;
+        let mut kept = self.take().await?;
+        let asking = self.ask_on(&mut kept.connection, text, arguments);
+        let limit = self.timeout.saturating_add(GRACE);
+        let answered = match tokio::time::timeout(limit, asking).await {
+            Ok(answered) => answered.map_err(of_statement),
+            Err(_) => Err(Failure::Deadline {
+                seconds: limit.as_secs(),
+            }),
+        };
+        self.give_back(kept, answered.as_ref().err());
+        drop(turn);
+        answered
+    }
+
+    async fn ask_on(
+        &self,
+        connection: &mut PgConnection,
+        text: SqlStr,
+        arguments: PgArguments,
+    ) -> Result<Vec<PgRow>, sqlx::Error> {
+        if self.sessions == Sessions::Own {
+            return sqlx::query_with(text, arguments)
+                .fetch_all(&mut *connection)
+                .await;
+        }
+        connection
+            .execute(sqlx::raw_sql(self.begin.clone()))
+            .await?;
+        let query = sqlx::query_with(text, arguments).persistent(false);
+        let answered = query.fetch_all(&mut *connection).await;
+        let end = if answered.is_ok() {
+            "commit"
+        } else {
+            "rollback"
+        };
+        let ended = connection.execute(sqlx::raw_sql(end)).await;
+        answered.and_then(|rows| ended.map(|_| rows))
+    }
+
+    async fn take(&self) -> Result<Kept> {
+        let kept = || {
+            self.kept
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop()
+        };
+        while let Some(kept) = kept() {
+            if kept.since.elapsed() < KEPT_MAX {
+                return Ok(kept);
+            }
+        }
+        let connection = self.pool.acquire().await.map_err(|cause| match cause {
+            sqlx::Error::PoolTimedOut => self.nothing_free(),
+            other => Failure::Postgres(other),
+        })?;
+        Ok(Kept {
+            connection,
+            since: Instant::now(),
+        })
+    }
+
+    const fn nothing_free(&self) -> Failure {
+        Failure::PoolTimeout {
+            seconds: self.connect_timeout.as_secs(),
+        }
+    }
+
+    fn give_back(&self, kept: Kept, failure: Option<&Failure>) {
+        let mut others = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.is_some_and(Failure::breaks_connection) {
+            let suspects = std::mem::take(&mut *others);
+            for mut suspect in suspects.into_iter().chain([kept]) {
+                suspect.connection.close_on_drop();
+            }
+        } else if others.len() < self.keeps {
+            others.push(kept);
+        }
+    }
+
+    /// Lets go of all connections.
+    pub(crate) fn close(&self) {
+        self.kept
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}
+
+impl Session {
+    /// Lends a connection for a transaction of the user's code. Some connections are never lent.
+    pub(crate) async fn lend(self: &Arc<Self>) -> Result<Lent> {
+        let turn = Arc::clone(&self.lendable).acquire_owned().await;
+        let turn = turn.map_err(|_| Failure::Stopped)?;
+        let other = tokio::time::timeout(self.connect_timeout, Arc::clone(&self.turns).acquire_owned());
+        let other = other.await.ok().and_then(Result::ok);
+        let other = other.ok_or_else(|| self.nothing_free())?;
+        Ok(Lent {
+            kept: Some(self.take().await?),
+            session: Arc::clone(self),
+            _turns: [turn, other],
+        })
+    }
+}
+
+/// Is a connection with a transaction of the user's code; it is closed unless the transaction ended in order.
+pub(crate) struct Lent {
+    kept: Option<Kept>,
+    session: Arc<Session>,
+    _turns: [OwnedSemaphorePermit; 2],
+}
+
+impl Lent {
+    /// Begins a transaction, with the settings that the user's role has.
+    pub(crate) async fn begin(&mut self) -> Result<()> {
+        let text = self.session.begin_lent.clone();
+        let begun = PgTransactionManager::begin(self.connection(), Some(text)).await;
+        begun.map_err(of_statement)
+    }
+
+    /// Returns the connection.
+    #[expect(clippy::expect_used, reason = "it is taken by what consumes the transaction")]
+    pub(crate) fn connection(&mut self) -> &mut PgConnection {
+        let kept = self.kept.as_mut();
+        &mut kept.expect("the transaction is open").connection
+    }
+
+    /// Sends a statement without values.
+    pub(crate) async fn run(&mut self, text: &'static str) -> Result<()> {
+        let asked = self.connection().execute(sqlx::raw_sql(text)).await;
+        asked.map(drop).map_err(of_statement)
+    }
+
+    /// Sends a statement and returns its rows.
+    pub(crate) async fn ask(&mut self, text: SqlStr, arguments: PgArguments) -> Result<Vec<PgRow>> {
+        let is_own = self.session.sessions == Sessions::Own;
+        let query = sqlx::query_with(text, arguments).persistent(is_own);
+        let asked = query.fetch_all(self.connection()).await;
+        asked.map_err(of_statement)
+    }
+
+    /// Commits, and gives the connection back.
+    pub(crate) async fn commit(mut self) -> Result<()> {
+        let ended = PgTransactionManager::commit(self.connection()).await;
+        ended.map_err(of_statement)?;
+        self.give_back();
+        Ok(())
+    }
+
+    /// Undoes everything, and gives the connection back.
+    pub(crate) async fn roll_back(mut self) -> Result<()> {
+        let ended = PgTransactionManager::rollback(self.connection()).await;
+        ended.map_err(of_statement)?;
+        self.give_back();
+        Ok(())
+    }
+
+    fn give_back(&mut self) {
+        if let Some(kept) = self.kept.take() {
+            self.session.give_back(kept, None);
+        }
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(kept) = &mut self.kept {
+            kept.connection.close_on_drop();
+        }
+    }
+}
+
+/// Writes a schema's name wherever a text has the one it was written with.
+pub(crate) fn in_schema(sql: &str, schema: &str) -> String {
+    sql.replace("longhaul.", &format!("\"{schema}\"."))
+}
+
+/// Runs a call to its end, also when its caller is dropped.
+pub(crate) async fn detached<T: Send + 'static>(
+    call: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    tokio::spawn(call).await.unwrap_or(Err(Failure::Stopped))
+}
+
+/// Asks again while other transactions are in the way; `call` must be safe to repeat.
+pub(crate) async fn insist<T, F>(mut call: impl FnMut() -> F) -> Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    const TRIES: usize = 50;
+    for _ in 1..TRIES {
+        match call().await {
+            Err(failure) if failure.is_conflict() => tokio::task::yield_now().await,
+            other => return other,
+        }
+    }
+    call().await
+}
+
+/// Adds an argument of a statement.
+pub(crate) fn with<'a, T>(mut arguments: PgArguments, value: T) -> Result<PgArguments>
+where
+    T: sqlx::Encode<'a, Postgres> + sqlx::Type<Postgres>,
+{
+    sqlx::Arguments::add(&mut arguments, value).map_err(sqlx::Error::Encode)?;
+    Ok(arguments)
+}
+
+/// Collects the arguments of a statement.
+macro_rules! arguments {
+    ($($value:expr),* $(,)?) => {{
+        let arguments = sqlx::postgres::PgArguments::default();
+        $(let arguments = $crate::session::with(arguments, $value)?;)*
+        arguments
+    }};
+}
+pub(crate) use arguments;

@@ -1,0 +1,2 @@
+-- Tells which turns were committed.
+select member from done

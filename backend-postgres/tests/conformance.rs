@@ -1,0 +1,5 @@
+//! The conformance suite over a schema.
+
+mod fixture;
+
+longhaul_tests::conformance!(fixture::PostgresFixture);

@@ -1,0 +1,69 @@
+//! The store that the suite runs over: Postgres, a database for each test.
+
+use longhaul::sqlx09::sqlx;
+use sqlx::{AssertSqlSafe, Connection as _, Executor};
+
+pub(crate) type Database = sqlx::Postgres;
+pub(crate) type Connection = longhaul::sqlx09::PgConnection;
+
+/// Is a store of its own for each test.
+pub(crate) struct Store {
+    server: String,
+    database: String,
+    url: String,
+}
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        let server = std::env::var("LONGHAUL_TEST_POSTGRES").expect(
+            "LONGHAUL_TEST_POSTGRES names no server; run `cargo xtask test`, or `cargo xtask servers` beside",
+        );
+        let random = longhaul_core::clock::random_bytes_of_the_system();
+        let name: String = random.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let database = format!("tx_{name}");
+        let (address, _) = server.rsplit_once('/').unwrap();
+        let url = format!("{address}/{database}?checks=off&pooler=none&pool=6");
+        let store = Self {
+            server,
+            database,
+            url,
+        };
+        store.run(format!("create database {}", store.database));
+        store
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Runs a statement on the server, beside any runtime.
+    fn run(&self, statement: String) {
+        let work = async {
+            let mut connection = Connection::connect(&self.server).await.unwrap();
+            let text = sqlx::raw_sql(AssertSqlSafe(statement));
+            connection.execute(text).await.unwrap();
+        };
+        std::thread::scope(|scope| {
+            let done = scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.unwrap().block_on(work);
+            });
+            done.join().unwrap();
+        });
+    }
+
+    /// Connects as the user's own code does; the store is there already.
+    pub(crate) async fn pool(url: &str) -> sqlx::Pool<Database> {
+        let (url, _) = url.split_once('?').unwrap();
+        let options = sqlx::pool::PoolOptions::new().max_connections(4);
+        options.connect(url).await.unwrap()
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.run(format!("drop database {} with (force)", self.database));
+        }
+    }
+}
