@@ -78,7 +78,7 @@ impl Write for Watcher {
 }
 
 #[test]
-#[ignore = "the child of the tests below"]
+#[ignore = "is started as a process by the tests below"]
 fn child() {
     let Ok(url) = std::env::var("LONGHAUL_URL") else {
         return;
