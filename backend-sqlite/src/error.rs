@@ -12,6 +12,7 @@ use rusqlite::ErrorCode;
 /// Are result codes of SQLite, as sqlx gives them.
 #[cfg(feature = "sqlx")]
 mod code {
+    pub(crate) const SQLITE_ERROR: i32 = 1;
     pub(crate) const SQLITE_IOERR: i32 = 10;
     pub(crate) const SQLITE_CORRUPT: i32 = 11;
     pub(crate) const SQLITE_TOOBIG: i32 = 18;
@@ -92,6 +93,11 @@ pub(crate) enum Failure {
     )]
     OtherDatabase { path: PathBuf, found: String },
     #[cfg(feature = "sqlx")]
+    #[error(
+        "the connection is in a transaction that sqlx does not know of; begin it with `begin` or `begin_with` of sqlx"
+    )]
+    BegunByHand,
+    #[cfg(feature = "sqlx")]
     #[error("run `{0}` has ended, or is in another segment; nothing of it is recorded any more")]
     SegmentOver(WorkflowId),
     #[cfg(feature = "sqlx")]
@@ -127,9 +133,10 @@ impl Failure {
             #[cfg(feature = "sqlx")]
             Self::SqlxCommitUnclear(_) => Kind::Unclear,
             #[cfg(feature = "sqlx")]
-            Self::OtherConnection | Self::OtherDatabase { .. } | Self::TransactionEnded(_) => {
-                Kind::Invalid
-            }
+            Self::OtherConnection
+            | Self::OtherDatabase { .. }
+            | Self::BegunByHand
+            | Self::TransactionEnded(_) => Kind::Invalid,
             #[cfg(feature = "sqlx")]
             Self::SegmentOver(_) => Kind::Finished,
             Self::NewerVersion { .. } => Kind::NewerVersion,

@@ -7,6 +7,8 @@ use rusqlite::Connection;
 use rusqlite::types::Null;
 
 use crate::config::Durability;
+#[cfg(feature = "sqlx")]
+use crate::transactions;
 use crate::{commit, schema, state, takeover, tasks, timers};
 
 const HOT: [(&str, &str); 14] = [
@@ -50,6 +52,20 @@ const HOT: [(&str, &str); 14] = [
     (commit::TURNS, "PRIMARY KEY (run=? AND segment=?)"),
 ];
 
+#[cfg(feature = "sqlx")]
+const OF_TRANSACTIONS: [(&str, &str); 2] = [
+    (
+        transactions::STANDING,
+        "PRIMARY KEY (run=? AND segment=? AND operation=?)",
+    ),
+    (
+        transactions::RECORDED,
+        "PRIMARY KEY (run=? AND segment=? AND operation=?)",
+    ),
+];
+#[cfg(not(feature = "sqlx"))]
+const OF_TRANSACTIONS: [(&str, &str); 0] = [];
+
 fn plan(connection: &Connection, statement: &str) -> String {
     let mut explained = connection
         .prepare(&format!("explain query plan {statement}"))
@@ -64,7 +80,7 @@ fn plan(connection: &Connection, statement: &str) -> String {
 }
 
 fn check_plans(connection: &Connection) {
-    for (statement, wanted) in HOT {
+    for (statement, wanted) in HOT.into_iter().chain(OF_TRANSACTIONS) {
         let plan = plan(connection, statement);
         assert!(plan.contains(wanted), "{statement}\n{plan}");
         let sorts_due = plan.contains("ORDER BY") && !statement.contains("order by id");

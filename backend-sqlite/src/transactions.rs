@@ -28,7 +28,7 @@ use sqlx_core::transaction::TransactionManager as _;
 use tokio::sync::oneshot;
 
 use crate::config::{Durability, SqliteConfig};
-use crate::error::{Failure, Result, SQLITE_IOERR, result_code, unreadable};
+use crate::error::{Failure, Result, SQLITE_ERROR, SQLITE_IOERR, result_code, unreadable};
 use crate::row::{self, RunNumber};
 use crate::schema::BUSY_TIMEOUT;
 use crate::writer::{News, Order};
@@ -46,7 +46,7 @@ const BEGIN: &str = "begin immediate; savepoint longhaul";
 /// Fails when the user's code has ended the transaction, or begun another.
 const BACK_TO_OURS: &str = "release longhaul";
 
-const STANDING: &str = "
+pub(crate) const STANDING: &str = "
     select run.number, run.segment, run.status, outcome.content from run
     left join outcome on outcome.run = run.number and outcome.segment = ?2 and outcome.operation = ?3
     where run.id = ?1";
@@ -54,7 +54,7 @@ const STANDING: &str = "
 const INSERT_OUTCOME: &str =
     "insert into outcome (run, segment, operation, content) values (?1, ?2, ?3, ?4)";
 
-const RECORDED: &str = "
+pub(crate) const RECORDED: &str = "
     select content from outcome
     where run = (select number from run where id = ?1) and segment = ?2 and operation = ?3";
 
@@ -344,7 +344,13 @@ async fn start_whole(
     run: &StartRun,
     now: Timestamp,
 ) -> Result<StartedInside> {
-    let mut inside = connection.begin().await?;
+    let mut inside = connection
+        .begin()
+        .await
+        .map_err(|cause| match result_code(&cause) {
+            Some(SQLITE_ERROR) => Failure::BegunByHand,
+            _ => Failure::Sqlx(cause),
+        })?;
     let started = start(&mut inside, run, now).await?;
     inside.commit().await?;
     Ok(started)

@@ -12,7 +12,7 @@ use longhaul::prelude::*;
 use longhaul::sqlx09::sqlx;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::store::{Connection, Store};
+use crate::store::{Connection, OUTCOMES, Store};
 use crate::world::{World, quick, seats, soon};
 
 const RUNS: usize = 4;
@@ -78,7 +78,7 @@ impl Write for Watcher {
 }
 
 #[test]
-#[ignore = "the child of the tests below"]
+#[ignore = "is started as a process by the tests below"]
 fn child() {
     let Ok(url) = std::env::var("LONGHAUL_URL") else {
         return;
@@ -134,7 +134,7 @@ async fn end_in_order(world: &World) {
         expected.extend((0..TASKS).map(|task| format!("run-{run}/{task}")));
     }
     assert_eq!(seats(&world.pool, "run-").await, expected);
-    let left = sqlx::query_scalar("select count(*) from outcome");
+    let left = sqlx::query_scalar(OUTCOMES);
     let left: i64 = left.fetch_one(&world.pool).await.unwrap();
     assert_eq!(left, 0);
 }

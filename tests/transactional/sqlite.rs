@@ -1,9 +1,14 @@
 //! What holds of SQLite alone: one file, one writer.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use longhaul::backend::{Backend as _, Begun, OutcomeKey, Transaction};
+use longhaul::history::{OperationKey, OperationKind};
+use longhaul::id::Segment;
 use longhaul::prelude::*;
 use longhaul::sqlx09::{StartIn as _, sqlx};
+use longhaul_backend_sqlite::{SqliteBackend, SqliteConfig};
 
 use crate::store::Connection;
 use crate::world::{World, books, insert, soon, waits};
@@ -58,8 +63,9 @@ async fn transaction_that_was_begun_by_hand_is_refused_with_what_to_write() {
     let call = waits("x".to_owned());
     let refused = world.client.start_in(&mut *connection, call).await;
     let refused = refused.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidInput);
     assert!(
-        refused.message().contains("within a transaction"),
+        refused.message().contains("`begin_with` of sqlx"),
         "{refused}"
     );
     sqlx::raw_sql("rollback")
@@ -130,30 +136,96 @@ async fn body_that_waits_for_the_store_it_holds_fails_and_the_store_goes_on() {
         .unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn store_can_be_closed_while_a_transaction_is_open() {
-    use longhaul::backend::{Backend as _, Begun, OutcomeKey};
-    use longhaul_backend_sqlite::{SqliteBackend, SqliteConfig};
-    let world = World::new().await;
+async fn open(world: &World) -> Arc<SqliteBackend> {
+    let config = SqliteConfig::new(world.store.folder().join("store.db"));
+    Arc::new(SqliteBackend::open(config).await.unwrap())
+}
+
+async fn begin(world: &World, backend: &SqliteBackend) -> Box<dyn Transaction> {
     let run = world.client.start(waits("x".to_owned())).await.unwrap();
     let key = OutcomeKey {
         run: run.id().clone(),
-        segment: longhaul::id::Segment::FIRST,
-        operation: longhaul::history::OperationKey::new(
-            longhaul::history::OperationKind::Task,
-            "reserve",
-            1,
-        ),
+        segment: Segment::FIRST,
+        operation: OperationKey::new(OperationKind::Task, "reserve", 1),
     };
-    let config = SqliteConfig::new(world.store.folder().join("store.db"));
-    let backend = SqliteBackend::open(config).await.unwrap();
-    let begun = backend.transactions().unwrap().begin(key).await.unwrap();
+    match backend.transactions().unwrap().begin(key).await.unwrap() {
+        Begun::Open(transaction) => transaction,
+        Begun::Recorded(outcome) => panic!("{outcome:?} stands already"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn store_can_be_closed_while_a_transaction_is_open() {
+    let world = World::new().await;
+    let backend = open(&world).await;
+    let transaction = begin(&world, &backend).await;
     let closing = tokio::task::spawn_blocking(move || drop(backend));
     soon(closing).await.unwrap();
-    let Begun::Open(transaction) = begun else {
-        panic!("{begun:?}")
-    };
     transaction.finish(b"value".to_vec()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_asked_for_while_a_transaction_is_open_shares_the_next_commit() {
+    let world = World::new().await;
+    let backend = open(&world).await;
+    let transaction = begin(&world, &backend).await;
+    let client = Client::of(Arc::<SqliteBackend>::clone(&backend));
+    let before = backend.statistics().commits;
+    let mut starts = Vec::new();
+    for number in 0..10 {
+        let call = waits("x".to_owned()).id(format!("meanwhile-{number}"));
+        let mut start = Box::pin(client.start(call));
+        assert!(futures::poll!(&mut start).is_pending());
+        starts.push(start);
+        if number == 0 {
+            // A writer that does not wait has begun with the first one when the others come.
+            tokio::time::sleep(millis(20)).await;
+        }
+    }
+    drop(transaction);
+    for start in starts {
+        soon(start).await.unwrap();
+    }
+    assert_eq!(backend.statistics().commits - before, 1);
+}
+
+#[task(transactional)]
+async fn counts_turns(ctx: TaskContext, tx: &mut Connection) -> Result<i64> {
+    let count = "select count(*) from turn where run = (select number from run where id = $1)";
+    let count = sqlx::query_scalar(count).bind(ctx.identity().workflow_id.to_string());
+    Ok(count.fetch_one(tx).await?)
+}
+
+#[tokio::test]
+async fn first_task_of_a_run_begins_after_the_turn_that_asked_for_it() {
+    let world = World::new().await;
+    let _worker = world.worker().await;
+    for _ in 0..5 {
+        let run = world.client.start(counts_turns()).await.unwrap();
+        assert_eq!(soon(run.result()).await.unwrap(), 2);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_of_two_processes_share_the_file() {
+    let world = World::new().await;
+    let other = Client::connect(world.store.url()).await.unwrap();
+    let _worker = world.worker().await;
+    let _other_worker = crate::world::quick(&other).start().await.unwrap();
+    let mut runs = Vec::new();
+    for number in 0..20 {
+        for (client, name) in [(&world.client, "here"), (&other, "there")] {
+            let call = books(format!("{name}-{number}"));
+            runs.push(client.start(call).await.unwrap());
+        }
+    }
+    for run in &runs {
+        soon(run.result()).await.unwrap();
+    }
+    let (here, there) = (world.seats("here").await, world.seats("there").await);
+    assert_eq!((here.len(), there.len()), (40, 40));
+    assert!(here.windows(2).all(|pair| pair[0] != pair[1]));
+    assert!(there.windows(2).all(|pair| pair[0] != pair[1]));
 }
 
 /// Keeps the writer of a client busy until it is dropped.
@@ -178,24 +250,6 @@ impl Drop for Busy {
     fn drop(&mut self) {
         self.0.iter().for_each(tokio::task::JoinHandle::abort);
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn tasks_get_their_turn_beside_a_busy_writer() {
-    let world = World::new().await;
-    let _worker = world.worker().await;
-    let _busy = Busy::of(&world.client);
-    let started = Instant::now();
-    for number in 0..40 {
-        let run = world.client.start(books(format!("turn-{number}")));
-        soon(run.await.unwrap().result()).await.unwrap();
-    }
-    // Without turns, SQLite's own waiting takes 0.2 s for each of the eighty tasks.
-    assert!(
-        started.elapsed() < Duration::from_secs(8),
-        "{:?}",
-        started.elapsed()
-    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

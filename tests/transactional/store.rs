@@ -5,6 +5,9 @@ use longhaul::sqlx09::sqlx;
 pub(crate) type Database = sqlx::Sqlite;
 pub(crate) type Connection = longhaul::sqlx09::SqliteConnection;
 
+/// Counts the outcomes that the store keeps.
+pub(crate) const OUTCOMES: &str = "select count(*) from outcome";
+
 /// Is a store of its own for each test.
 pub(crate) struct Store {
     url: String,

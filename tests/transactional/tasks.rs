@@ -5,11 +5,11 @@ use std::time::Duration;
 use longhaul::prelude::*;
 use longhaul::sqlx09::sqlx;
 
-use crate::store::Connection;
+use crate::store::{Connection, OUTCOMES};
 use crate::world::{World, books, insert, note, quick, reserve, soon, times_run};
 
 async fn outcomes(world: &World) -> i64 {
-    let count = sqlx::query_scalar("select count(*) from outcome");
+    let count = sqlx::query_scalar(OUTCOMES);
     count.fetch_one(&world.pool).await.unwrap()
 }
 

@@ -46,6 +46,12 @@ impl TaskDefinition {
         WorkflowType::from_stored(self.name)
     }
 
+    /// Tells whether its SQL is committed together with its outcome.
+    #[must_use]
+    pub const fn is_transactional(&self) -> bool {
+        matches!(self.body, TaskBody::Transactional(_))
+    }
+
     /// Returns the route of the runs that are this task started alone.
     #[must_use]
     pub fn route(&self) -> Route {

@@ -2,8 +2,8 @@
 //!
 //! Invariants: one commit is in flight; a run has at most one turn in it, and what arrives for the run meanwhile waits.
 //! Nothing that a turn causes happens before its commit is acknowledged, except the first task of a new run under the
-//! conditions in [`Draft::only_schedules_one_local_task`](crate::engine::live::Draft). A commit that was not answered is
-//! asked again as it was until it is answered or the worker is dead.
+//! conditions in `Lane::may_start_early`. A commit that was not answered is asked again as it was until it is answered
+//! or the worker is dead.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -254,7 +254,7 @@ impl Lane {
         match Live::begin(record, first, &how) {
             Ok(live) => {
                 let mut run = Run::new(live, record.read);
-                if run.live.draft().only_schedules_one_local_task() && !self.draining {
+                if self.may_start_early(&run) {
                     run.held_until = Some(self.now() + FIRST_TURN_HELD);
                     self.runs.insert(id.clone(), run);
                     self.start_attempts_early(&id);
@@ -265,6 +265,14 @@ impl Lane {
             }
             Err(Refusal::Blocked(error)) => self.refuse(record, &error),
         }
+    }
+
+    /// Tells whether a new run's first task may start before its turn is written. One that commits by itself may not:
+    /// its outcome would stand for an operation that no history has.
+    fn may_start_early(&self, run: &Run) -> bool {
+        let task = run.live.draft().only_local_task();
+        let task = task.and_then(|name| self.shared.registry.task(name.as_str()));
+        !self.draining && task.is_some_and(|task| !task.is_transactional())
     }
 
     pub(crate) fn take_up(&mut self, acquired: &AcquiredRun) {

@@ -42,7 +42,7 @@ pub(super) async fn run(
     let mut transaction = match begin(shared, &key).await {
         Ok(Begun::Open(transaction)) => transaction,
         Ok(Begun::Recorded(stands)) => return adopt(&key, &stands).map(Ok),
-        Err(error) => return Ok(Err(error.into_public())),
+        Err(error) => return failed(error),
     };
     tracing::debug!(run = %key.run, operation = %key.operation, "transaction begun");
     let result = match run_inside(shared, definition, body, request, &mut *transaction).await {
@@ -55,10 +55,15 @@ pub(super) async fn run(
             Ok(Ok(result))
         }
         Ok(Finished::Adopted(stands)) => adopt(&key, &stands).map(Ok),
-        Err(error) if error.kind() == Kind::Corrupt || error.kind() == Kind::NewerVersion => {
-            Err(error.into_public())
-        }
-        Err(error) => Ok(Err(error.into_public())),
+        Err(error) => failed(error),
+    }
+}
+
+/// Fails the attempt, unless something may stand that this process cannot read.
+fn failed(error: BackendError) -> Result<Outcome> {
+    match error.kind() {
+        Kind::Corrupt | Kind::NewerVersion => Err(error.into_public()),
+        _ => Ok(Err(error.into_public())),
     }
 }
 
@@ -118,8 +123,9 @@ async fn commit(
     outcome: Vec<u8>,
 ) -> BackendResult<Finished> {
     let (reply, answer) = oneshot::channel();
-    let (worker, key) = (Arc::clone(shared), key.clone());
+    let (worker, own_key) = (Arc::clone(shared), key.clone());
     shared.spawn("commit of a transactional task", async move {
+        let key = own_key;
         let finished = match transaction.finish(outcome).await {
             Err(error) if error.kind() == Kind::Unclear => settle(&worker, &key, error).await,
             answer => answer,
@@ -128,10 +134,13 @@ async fn commit(
             tracing::debug!(run = %key.run, operation = %key.operation, "committed for an attempt that was given up");
         }
     });
-    answer.await.unwrap_or_else(|_| {
-        let message = "the commit of a transactional task ended without an answer";
-        Err(BackendError::new(Kind::Unavailable, message))
-    })
+    match answer.await {
+        Ok(finished) => finished,
+        Err(_) => {
+            let message = "the commit ended without an answer";
+            settle(shared, key, BackendError::new(Kind::Unclear, message)).await
+        }
+    }
 }
 
 /// Finds out what became of a commit that was not answered.

@@ -6,6 +6,9 @@ use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 pub(crate) type Database = sqlx::Postgres;
 pub(crate) type Connection = longhaul::sqlx09::PgConnection;
 
+/// Counts the outcomes that the store keeps.
+pub(crate) const OUTCOMES: &str = "select count(*) from longhaul.outcome";
+
 /// Is a store of its own for each test.
 pub(crate) struct Store {
     server: String,

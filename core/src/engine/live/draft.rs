@@ -2,7 +2,7 @@
 
 use crate::backend::{Arrival, Message, QueuedAttempt, StartRun};
 use crate::history::{Event, EventKind, OperationKey, Outcome, Placement};
-use crate::id::DataKey;
+use crate::id::{DataKey, TaskName};
 use crate::payload::Payload;
 use crate::status::Status;
 
@@ -60,17 +60,21 @@ impl Draft {
         self.events.is_empty() && !self.drains
     }
 
-    /// Tells whether all it says is that one local task was scheduled, which may start before the turn is written.
-    pub(crate) fn only_schedules_one_local_task(&self) -> bool {
-        matches!(
-            self.events.as_slice(),
-            [Event {
-                kind: EventKind::TaskScheduled {
-                    placement: Placement::Local,
+    /// Returns the local task whose scheduling is all that it says, which may start before the turn is written.
+    pub(crate) fn only_local_task(&self) -> Option<&TaskName> {
+        match self.events.as_slice() {
+            [
+                Event {
+                    kind:
+                        EventKind::TaskScheduled {
+                            placement: Placement::Local,
+                            task,
+                            ..
+                        },
                     ..
                 },
-                ..
-            }]
-        )
+            ] => Some(task),
+            _ => None,
+        }
     }
 }
