@@ -7,8 +7,8 @@
 
 create table longhaul.meta (
     id smallint primary key check (id = 1),
-    format integer not null,                -- how many migrations were applied
-    reader integer not null,                -- the oldest format whose readers may use the store
+    format bigint not null,                 -- how many migrations were applied
+    reader bigint not null,                 -- the oldest format whose readers may use the store
     hash_key bytea not null,
     partitions integer not null,
     created_at bigint not null

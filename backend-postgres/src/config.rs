@@ -246,8 +246,11 @@ impl fmt::Debug for PostgresConfig {
     }
 }
 
+/// Is our options, with their values.
+type OwnOptions<'a> = Vec<(&'a str, String)>;
+
 /// Parts our options from the driver's.
-fn sort_options(options: &str) -> Result<(Vec<(&str, String)>, Vec<&str>)> {
+fn sort_options(options: &str) -> Result<(OwnOptions<'_>, Vec<&str>)> {
     let mut own = Vec::new();
     let mut drivers = Vec::new();
     let mut seen = Vec::new();

@@ -105,8 +105,8 @@ pub(crate) enum Failure {
     )]
     NewerVersion {
         schema: String,
-        needs: i32,
-        reads: i32,
+        needs: i64,
+        reads: i64,
     },
 }
 

@@ -21,9 +21,9 @@ const SERVER_NEEDED: u32 = 14;
 const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_initial.sql")];
 
 /// Is the oldest format version whose readers can use what this version writes.
-const READER_NEEDED: i32 = 1;
+const READER_NEEDED: i64 = 1;
 
-const FORMAT: i32 = MIGRATIONS.len() as i32;
+const FORMAT: i64 = MIGRATIONS.len() as i64;
 
 /// Is how often two connections are asked who serves them, to find a pooler.
 const PROBES: usize = 6;
@@ -179,7 +179,7 @@ enum Found {
     /// Nothing that is ours, and nothing else.
     Nothing,
     /// A store of this format.
-    Store(i32),
+    Store(i64),
 }
 
 async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<()> {
@@ -258,7 +258,7 @@ async fn recognise(connection: &mut PgConnection, schema: &str) -> Result<Found>
     }
     let text = format!("select format, reader from \"{schema}\".meta");
     let meta = row(connection, text).await?;
-    let needs: i32 = meta.try_get("reader")?;
+    let needs: i64 = meta.try_get("reader")?;
     if needs > FORMAT {
         return Err(Failure::NewerVersion {
             schema: schema.to_owned(),

@@ -51,17 +51,16 @@ impl Tasks for PostgresBackend {
 }
 
 async fn claim(store: &Store, request: &ClaimRequest) -> Result<Vec<QueuedAttempt>> {
-    let mut slots: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut queues: Vec<&str> = Vec::new();
+    // A queue that is named twice has the slots of both.
+    let mut slots: Vec<(&str, usize)> = Vec::new();
     for (queue, free) in &request.queues {
-        let queue = queue.as_str();
-        if !queues.contains(&queue) {
-            queues.push(queue);
+        match slots.iter_mut().find(|(known, _)| *known == queue.as_str()) {
+            Some((_, sum)) => *sum = sum.saturating_add(*free),
+            None => slots.push((queue.as_str(), *free)),
         }
-        let sum = slots.entry(queue).or_default();
-        *sum = sum.saturating_add(*free);
     }
-    let free: Vec<i64> = queues.iter().map(|queue| limit(slots[queue])).collect();
+    let (queues, free): (Vec<&str>, Vec<usize>) = slots.into_iter().unzip();
+    let free: Vec<i64> = free.into_iter().map(limit).collect();
     let tasks = names(&request.tasks);
     let notice = || async {
         let arguments = arguments!(store.clock.given(), queues.clone(), tasks.clone());
