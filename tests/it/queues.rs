@@ -31,8 +31,8 @@ on_every_backend!(
 );
 
 /// Counts what runs at once, for one test each.
-static RUNNING: [AtomicUsize; 4] = [const { AtomicUsize::new(0) }; 4];
-static MOST: [AtomicUsize; 4] = [const { AtomicUsize::new(0) }; 4];
+static RUNNING: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
+static MOST: [AtomicUsize; 8] = [const { AtomicUsize::new(0) }; 8];
 static COUNTERS: AtomicUsize = AtomicUsize::new(0);
 
 #[task]
