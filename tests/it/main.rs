@@ -19,6 +19,7 @@ mod cost;
 mod error_recovery;
 mod faults;
 mod golden;
+mod health;
 mod idle;
 mod kill;
 mod nested_workflow;

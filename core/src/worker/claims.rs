@@ -203,7 +203,7 @@ async fn report(shared: &Shared, worker: WorkerId, attempt: QueuedAttempt, conte
     };
     let mut pause = Duration::from_millis(20);
     loop {
-        match shared.backend.report(vec![report.clone()]).await {
+        match shared.heard(shared.backend.report(vec![report.clone()]).await) {
             Ok(answers) => {
                 if let Some(Reported::Accepted { owner }) = answers.first() {
                     shared.hub.arrived(&attempt.run, *owner, None);
