@@ -31,3 +31,22 @@ mod sqlite {
         Ok(Arc::new(SqliteBackend::open(config).await?))
     }
 }
+
+#[cfg(feature = "postgres")]
+longhaul_core::connector!("postgres", postgres::open);
+
+#[cfg(feature = "postgres")]
+longhaul_core::connector!("postgresql", postgres::open);
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use std::sync::Arc;
+
+    use longhaul_backend_postgres::{PostgresBackend, PostgresConfig};
+    use longhaul_core::{Result, backend::Backend};
+
+    pub(super) async fn open(url: String) -> Result<Arc<dyn Backend>> {
+        let config = PostgresConfig::from_url(&url)?;
+        Ok(Arc::new(PostgresBackend::open(config).await?))
+    }
+}

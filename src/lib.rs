@@ -4,6 +4,8 @@
 #![forbid(unsafe_code)]
 
 mod connect;
+#[cfg(feature = "sqlx")]
+pub mod sqlx09;
 
 pub use longhaul_core::{
     Error, ErrorKind, Result, backend, call, client, clock, context, failure, history, id,
@@ -48,12 +50,20 @@ struct ReadmeDoctests;
 struct WorkflowsDoctests;
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/task-queues.md")]
+struct TaskQueuesDoctests;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/backends.md")]
 struct BackendsDoctests;
 
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../docs/testing.md")]
 struct TestingDoctests;
+
+#[cfg(all(doctest, feature = "sqlx"))]
+#[doc = include_str!("../docs/transactions.md")]
+struct TransactionsDoctests;
 
 #[cfg(doctest)]
 #[doc = include_str!("../docs/write-a-backend.md")]

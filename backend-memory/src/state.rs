@@ -120,6 +120,7 @@ fn beat(store: &Store, worker: WorkerId, serves: &Serves, now: Timestamp) -> Res
         outbox: !store.outbox.is_empty(),
         owned: store.owned(worker).map_or(0, |owned| owned.all.len()),
         claimed: store.queues.count_claimed(worker),
+        peers: workers::peers(store, worker, now),
     })
 }
 

@@ -63,6 +63,14 @@ pub(crate) fn dead(store: &Store, now: Timestamp) -> Vec<WorkerId> {
     over.map(|(worker, _)| *worker).collect()
 }
 
+/// Counts the other workers that live and can run tasks.
+pub(crate) fn peers(store: &Store, worker: WorkerId, now: Timestamp) -> usize {
+    let is_peer = |(id, row): &(&WorkerId, &WorkerRow)| {
+        **id != worker && row.lease_until >= now && !row.joined.serves.tasks.is_empty()
+    };
+    store.workers.iter().filter(is_peer).count()
+}
+
 /// Declares workers dead and frees what they had.
 pub(crate) fn take_over(store: &mut Store, request: &TakeOverRequest, now: Timestamp) -> TakenOver {
     let mut workers = dead(store, now);

@@ -172,7 +172,9 @@ fn columns(store: &Store, fence: Fence, n: i64, turns: &[&TurnCommit]) -> Result
         turns.iter().map(|turn| of(turn)).collect()
     }
     let first_event = |turn: &StoredTurn| kept(turn.first_event.0);
-    let first_events = turns.iter().map(|turn| turn.turn.as_ref().map(first_event).transpose());
+    let first_events = turns
+        .iter()
+        .map(|turn| turn.turn.as_ref().map(first_event).transpose());
     Ok(arguments!(
         store.clock.given(),
         uuid(fence.worker.0),
@@ -182,9 +184,15 @@ fn columns(store: &Store, fence: Fence, n: i64, turns: &[&TurnCommit]) -> Result
         each(turns, |turn| i64::from(turn.segment.0)),
         each(turns, |turn| stored(turn.epoch.0)),
         each(turns, |turn| uuid(turn.write.0)),
-        each(turns, |turn| turn.turn.as_ref().map(|turn| stored(turn.turn.0))),
+        each(turns, |turn| turn
+            .turn
+            .as_ref()
+            .map(|turn| stored(turn.turn.0))),
         first_events.collect::<Result<Vec<_>>>()?,
-        each(turns, |turn| turn.turn.as_ref().map(|turn| turn.record.as_slice())),
+        each(turns, |turn| turn
+            .turn
+            .as_ref()
+            .map(|turn| turn.record.as_slice())),
     ))
 }
 
@@ -204,7 +212,8 @@ fn updates(mut arguments: PgArguments, turns: &[&TurnCommit]) -> Result<PgArgume
         let wakes = updates().map(|update| wake_at(update).map(Timestamp::as_micros));
         arguments.add(wakes.collect::<Vec<_>>())?;
         arguments.add(updates().map(status).collect::<Vec<_>>())?;
-        let reasons = updates().map(|update| block(update).map(|(reason, _)| reason.replace('\0', "\u{FFFD}")));
+        let reasons = updates()
+            .map(|update| block(update).map(|(reason, _)| reason.replace('\0', "\u{FFFD}")));
         arguments.add(reasons.collect::<Vec<_>>())?;
         let builds = updates().map(|update| block(update).map(|(_, build)| build));
         arguments.add(builds.collect::<Vec<_>>())?;
@@ -264,9 +273,8 @@ fn of_members<'a, T: 'a>(
     turns: &'a [&'a TurnCommit],
     of: impl Fn(&'a TurnCommit) -> &'a [T],
 ) -> (Vec<i64>, Vec<&'a T>) {
-    let with_place = |(place, turn): (i64, &&'a TurnCommit)| {
-        of(turn).iter().map(move |thing| (place, thing))
-    };
+    let with_place =
+        |(place, turn): (i64, &&'a TurnCommit)| of(turn).iter().map(move |thing| (place, thing));
     (1..).zip(turns).flat_map(with_place).unzip()
 }
 
@@ -275,7 +283,10 @@ fn add_data(arguments: &mut PgArguments, turns: &[&TurnCommit]) -> Added {
     let mut last = BTreeMap::new();
     for (place, turn) in (1_i64..).zip(turns) {
         for (key, value) in &turn.data {
-            last.insert((place, key.as_str()), value.as_ref().map(|value| value.as_bytes()));
+            last.insert(
+                (place, key.as_str()),
+                value.as_ref().map(|value| value.as_bytes()),
+            );
         }
     }
     let (keys, values): (Vec<_>, Vec<_>) = last.into_iter().unzip();
@@ -290,18 +301,53 @@ fn add_attempts(arguments: &mut PgArguments, turns: &[&TurnCommit]) -> Added {
     use sqlx::Arguments as _;
     let (places, operations) = of_members(turns, |turn| &turn.withdraw);
     arguments.add(places)?;
-    arguments.add(operations.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+    arguments.add(
+        operations
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+    )?;
     let (places, attempts) = of_members(turns, |turn| &turn.enqueue);
     arguments.add(places)?;
-    arguments.add(attempts.iter().map(|one| i64::from(one.segment.0)).collect::<Vec<_>>())?;
-    arguments.add(attempts.iter().map(|one| one.operation.to_string()).collect::<Vec<_>>())?;
-    arguments.add(attempts.iter().map(|one| i64::from(one.attempt)).collect::<Vec<_>>())?;
-    arguments.add(attempts.iter().map(|one| one.queue.as_str()).collect::<Vec<_>>())?;
-    arguments.add(attempts.iter().map(|one| one.task.as_str()).collect::<Vec<_>>())?;
+    arguments.add(
+        attempts
+            .iter()
+            .map(|one| i64::from(one.segment.0))
+            .collect::<Vec<_>>(),
+    )?;
+    arguments.add(
+        attempts
+            .iter()
+            .map(|one| one.operation.to_string())
+            .collect::<Vec<_>>(),
+    )?;
+    arguments.add(
+        attempts
+            .iter()
+            .map(|one| i64::from(one.attempt))
+            .collect::<Vec<_>>(),
+    )?;
+    arguments.add(
+        attempts
+            .iter()
+            .map(|one| one.queue.as_str())
+            .collect::<Vec<_>>(),
+    )?;
+    arguments.add(
+        attempts
+            .iter()
+            .map(|one| one.task.as_str())
+            .collect::<Vec<_>>(),
+    )?;
     arguments.add(attempts.iter().map(|one| one.priority).collect::<Vec<_>>())?;
     let due = attempts.iter().map(|one| one.due.map(Timestamp::as_micros));
     arguments.add(due.collect::<Vec<_>>())?;
-    arguments.add(attempts.iter().map(|one| one.content.as_slice()).collect::<Vec<_>>())?;
+    arguments.add(
+        attempts
+            .iter()
+            .map(|one| one.content.as_slice())
+            .collect::<Vec<_>>(),
+    )?;
     Ok(())
 }
 
@@ -313,11 +359,36 @@ fn add_messages_place(arguments: &mut PgArguments, turns: &[&TurnCommit]) -> Add
     add_tags(arguments, &children)?;
     let (places, messages) = of_members(turns, |turn| &turn.outbox);
     arguments.add(places)?;
-    arguments.add(messages.iter().map(|one| one.to.as_str()).collect::<Vec<_>>())?;
-    arguments.add(messages.iter().map(|one| uuid(one.write.0)).collect::<Vec<_>>())?;
-    arguments.add(messages.iter().map(|one| one.body.kind.as_str()).collect::<Vec<_>>())?;
-    arguments.add(messages.iter().map(|one| one.body.name.as_str()).collect::<Vec<_>>())?;
-    arguments.add(messages.iter().map(|one| one.body.content.as_slice()).collect::<Vec<_>>())?;
+    arguments.add(
+        messages
+            .iter()
+            .map(|one| one.to.as_str())
+            .collect::<Vec<_>>(),
+    )?;
+    arguments.add(
+        messages
+            .iter()
+            .map(|one| uuid(one.write.0))
+            .collect::<Vec<_>>(),
+    )?;
+    arguments.add(
+        messages
+            .iter()
+            .map(|one| one.body.kind.as_str())
+            .collect::<Vec<_>>(),
+    )?;
+    arguments.add(
+        messages
+            .iter()
+            .map(|one| one.body.name.as_str())
+            .collect::<Vec<_>>(),
+    )?;
+    arguments.add(
+        messages
+            .iter()
+            .map(|one| one.body.content.as_slice())
+            .collect::<Vec<_>>(),
+    )?;
     Ok(())
 }
 
@@ -325,19 +396,49 @@ fn add_messages_place(arguments: &mut PgArguments, turns: &[&TurnCommit]) -> Add
 pub(crate) fn add_runs(arguments: &mut PgArguments, runs: &[&StartRun]) -> Added {
     use sqlx::Arguments as _;
     let identities = || runs.iter().map(|run| &run.identity);
-    arguments.add(identities().map(|one| one.workflow_id.as_str()).collect::<Vec<_>>())?;
+    arguments.add(
+        identities()
+            .map(|one| one.workflow_id.as_str())
+            .collect::<Vec<_>>(),
+    )?;
     let kinds = runs.iter().map(|run| kind_name(run.kind));
     arguments.add(kinds.collect::<Result<Vec<_>>>()?)?;
-    arguments.add(identities().map(|one| one.workflow_type.as_str()).collect::<Vec<_>>())?;
-    arguments.add(runs.iter().map(|run| run.route.as_str()).collect::<Vec<_>>())?;
-    arguments.add(runs.iter().map(|run| i32::from(run.partition)).collect::<Vec<_>>())?;
-    arguments.add(runs.iter().map(|run| run.fingerprint.as_slice()).collect::<Vec<_>>())?;
+    arguments.add(
+        identities()
+            .map(|one| one.workflow_type.as_str())
+            .collect::<Vec<_>>(),
+    )?;
+    arguments.add(
+        runs.iter()
+            .map(|run| run.route.as_str())
+            .collect::<Vec<_>>(),
+    )?;
+    arguments.add(
+        runs.iter()
+            .map(|run| i32::from(run.partition))
+            .collect::<Vec<_>>(),
+    )?;
+    arguments.add(
+        runs.iter()
+            .map(|run| run.fingerprint.as_slice())
+            .collect::<Vec<_>>(),
+    )?;
     let parents = identities().map(|one| one.parent.as_ref().map(|parent| parent.as_str()));
     arguments.add(parents.collect::<Vec<_>>())?;
-    arguments.add(identities().map(|one| one.root.as_str()).collect::<Vec<_>>())?;
-    let operations = runs.iter().map(|run| run.parent_operation.as_ref().map(ToString::to_string));
+    arguments.add(
+        identities()
+            .map(|one| one.root.as_str())
+            .collect::<Vec<_>>(),
+    )?;
+    let operations = runs
+        .iter()
+        .map(|run| run.parent_operation.as_ref().map(ToString::to_string));
     arguments.add(operations.collect::<Vec<_>>())?;
-    arguments.add(runs.iter().map(|run| run.record.as_slice()).collect::<Vec<_>>())?;
+    arguments.add(
+        runs.iter()
+            .map(|run| run.record.as_slice())
+            .collect::<Vec<_>>(),
+    )?;
     Ok(())
 }
 
@@ -378,8 +479,14 @@ async fn judge(
     let arguments = arguments!(
         uuid(fence.worker.0),
         fence.lane,
-        members.iter().map(|turn| turn.run.as_str()).collect::<Vec<_>>(),
-        members.iter().map(|turn| i64::from(turn.segment.0)).collect::<Vec<_>>(),
+        members
+            .iter()
+            .map(|turn| turn.run.as_str())
+            .collect::<Vec<_>>(),
+        members
+            .iter()
+            .map(|turn| i64::from(turn.segment.0))
+            .collect::<Vec<_>>(),
         members.iter().map(number).collect::<Vec<_>>(),
     );
     let rows = store.session.ask(JUDGE, arguments).await?;

@@ -121,8 +121,9 @@ impl PostgresConfig {
             .parse()
             .map_err(|cause: sqlx::Error| wrong(format!("the URL cannot be read: {cause}")))?;
         let config = Self::new(connect);
-        own.into_iter()
-            .try_fold(config, |config, (name, value)| config.with_option(name, &value))
+        own.into_iter().try_fold(config, |config, (name, value)| {
+            config.with_option(name, &value)
+        })
     }
 
     fn with_option(mut self, name: &str, value: &str) -> Result<Self> {
@@ -142,7 +143,11 @@ impl PostgresConfig {
             ("pooler", "none") => self.pooler = Pooler::None,
             ("pooler", "transaction") => self.pooler = Pooler::Transaction,
             ("pooler", _) => {
-                return Err(wrong_value(name, value, "`detect`, `none` or `transaction`"));
+                return Err(wrong_value(
+                    name,
+                    value,
+                    "`detect`, `none` or `transaction`",
+                ));
             }
             ("checks", "on") => self.checks = Checks::On,
             ("checks", "off") => self.checks = Checks::Off,
@@ -272,7 +277,11 @@ fn check_identifier(option: &str, name: &str) -> Result<()> {
         return Ok(());
     }
     let needs = "1 to 63 lower-case letters, digits and `_`, not beginning with a digit or `pg_`";
-    Err(wrong_value(option, name.strip_prefix('_').unwrap_or(name), needs))
+    Err(wrong_value(
+        option,
+        name.strip_prefix('_').unwrap_or(name),
+        needs,
+    ))
 }
 
 /// Reads a duration such as `500ms`, `10s` or `2m`.
@@ -349,8 +358,14 @@ mod tests {
     fn namespace_is_a_schema_beside() {
         let schema_of = |url| PostgresConfig::from_url(url).unwrap().schema_name();
         assert_eq!(schema_of("postgres://x/y").unwrap(), "longhaul");
-        assert_eq!(schema_of("postgres://x/y?namespace=eu").unwrap(), "longhaul_eu");
-        assert_eq!(schema_of("postgres://x/y?schema=a&namespace=7").unwrap(), "a_7");
+        assert_eq!(
+            schema_of("postgres://x/y?namespace=eu").unwrap(),
+            "longhaul_eu"
+        );
+        assert_eq!(
+            schema_of("postgres://x/y?schema=a&namespace=7").unwrap(),
+            "a_7"
+        );
         let long = "x".repeat(60);
         let url = format!("postgres://x/y?namespace={long}");
         let error = PostgresConfig::from_url(&url).unwrap().schema_name();

@@ -33,19 +33,28 @@ pub(crate) enum Failure {
     Refused(String),
     #[error("the lane's number was raised by another handle of the worker; nothing was written")]
     LaneMoved,
+    #[error(
+        "a pooler between us and postgres lends sessions by the transaction, which was not seen when the store was \
+         opened; open it with `?pooler=transaction`: {0}"
+    )]
+    Pooler(sqlx::Error),
     #[error("a run is held by a transaction that does not end; nothing was written")]
     Held,
     #[error("the request was given up, as the runtime is shutting down")]
     Stopped,
     #[error("cannot connect to postgres at {place}: {cause}")]
     Connect { place: String, cause: sqlx::Error },
-    #[error("postgres at {place} refuses user `{user}`: {cause}; check the name and the password in the URL")]
+    #[error(
+        "postgres at {place} refuses user `{user}`: {cause}; check the name and the password in the URL"
+    )]
     Credentials {
         place: String,
         user: String,
         cause: String,
     },
-    #[error("postgres at {place} has no database `{database}`; make it with `create database \"{database}\"`")]
+    #[error(
+        "postgres at {place} has no database `{database}`; make it with `create database \"{database}\"`"
+    )]
     UnknownDatabase { place: String, database: String },
     #[error(
         "user `{user}` may not {what} in database `{database}`: {cause}; let its owner run \
@@ -60,7 +69,9 @@ pub(crate) enum Failure {
     },
     #[error("the server is PostgreSQL {found}, and {needed} is the oldest that works here")]
     OldServer { found: String, needed: u32 },
-    #[error("the server has `{setting} = {found}`, so {harm}; {cure}, or open the store with `?checks=off`")]
+    #[error(
+        "the server has `{setting} = {found}`, so {harm}; {cure}, or open the store with `?checks=off`"
+    )]
     Setting {
         setting: &'static str,
         found: String,
@@ -92,6 +103,7 @@ impl Failure {
             Self::PoolTimeout { .. }
             | Self::Stopped
             | Self::Held
+            | Self::Pooler(_)
             | Self::LaneMoved
             | Self::Connect { .. }
             | Self::Standby => Kind::Unavailable,
@@ -153,6 +165,9 @@ pub(crate) fn of_statement(cause: sqlx::Error) -> Failure {
         sqlx::Error::Database(ref refusal) if is_end_of_session(refusal.as_ref()) => {
             Failure::Broken(cause)
         }
+        sqlx::Error::Database(ref refusal) if is_of_another_session(refusal.as_ref()) => {
+            Failure::Pooler(cause)
+        }
         other => Failure::Postgres(other),
     }
 }
@@ -162,6 +177,11 @@ fn is_end_of_session(refusal: &dyn DatabaseError) -> bool {
     refusal
         .code()
         .is_some_and(|code| code.starts_with("08") || code.starts_with("57P"))
+}
+
+/// Tells whether a statement was prepared in another session: nothing was applied.
+fn is_of_another_session(refusal: &dyn DatabaseError) -> bool {
+    matches!(refusal.code().as_deref(), Some("26000" | "42P05"))
 }
 
 /// Class 22 is data that no column takes, 54 a limit of the server, 23 a rule of a table.

@@ -77,10 +77,20 @@ async fn arrive(store: &Store, arrivals: &[ArriveRequest]) -> Result<Vec<Arrived
     while !left.is_empty() {
         let round = next_round(arrivals, &mut left);
         let asked: Vec<&ArriveRequest> = round.iter().filter_map(|at| arrivals.get(*at)).collect();
-        let accepted = insist(|| arrive_once(store, &asked)).await?;
+        let mut accepted = insist(|| arrive_once(store, &asked)).await?;
+        if accepted
+            .iter()
+            .any(|answer| matches!(answer, Arrived::Sealed | Arrived::Full))
+        {
+            // The same arrival may have been under way, and this statement's snapshot older than its commit.
+            accepted = insist(|| arrive_once(store, &asked)).await?;
+        }
         answers.extend(round.into_iter().zip(accepted));
     }
-    if answers.values().any(|answer| matches!(answer, Arrived::Accepted { .. })) {
+    if answers
+        .values()
+        .any(|answer| matches!(answer, Arrived::Accepted { .. }))
+    {
         store.tell();
     }
     Ok(answers.into_values().collect())
@@ -158,7 +168,9 @@ async fn inbox(
     let arguments = arguments!(
         uuid(worker.0),
         runs.iter().map(|(run, _)| run.as_str()).collect::<Vec<_>>(),
-        runs.iter().map(|(_, after)| stored(after.0)).collect::<Vec<_>>(),
+        runs.iter()
+            .map(|(_, after)| stored(after.0))
+            .collect::<Vec<_>>(),
     );
     let mut found: Vec<(WorkflowId, Vec<Arrival>)> = Vec::new();
     for row in store.session.ask(INBOX, arguments).await? {

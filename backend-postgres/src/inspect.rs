@@ -63,7 +63,10 @@ impl Inspect for PostgresBackend {
     async fn run(&self, run: &WorkflowId) -> Answered<Option<RunRecord>> {
         let run = run.clone();
         self.call(|store| async move {
-            let rows = store.session.ask(EXISTING, arguments!(vec![run.as_str()])).await?;
+            let rows = store
+                .session
+                .ask(EXISTING, arguments!(vec![run.as_str()]))
+                .await?;
             let found = rows.first().map(run_record).transpose()?;
             Ok(found.map(|(_, record)| record))
         })
@@ -89,7 +92,8 @@ impl Inspect for PostgresBackend {
     async fn count(&self, filter: &RunFilter) -> Answered<u64> {
         let filter = filter.clone();
         self.call(|store| async move {
-            let head = "select count(*) from longhaul.run r join longhaul.standing s on s.run = r.number ";
+            let head =
+                "select count(*) from longhaul.run r join longhaul.standing s on s.run = r.number ";
             let conditions = Conditions::of(head, &filter, None)?;
             let rows = conditions.ask(&store).await?;
             row::unsigned(rows.first().ok_or(sqlx::Error::RowNotFound)?, "count")
@@ -171,7 +175,9 @@ async fn history(store: &Store, request: &HistoryRequest) -> Result<Vec<StoredTu
         row::limit(request.limit),
     );
     let rows = store.session.ask(HISTORY, arguments).await?;
-    known(&request.run, &rows, "turn")?.map(stored_turn).collect()
+    known(&request.run, &rows, "turn")?
+        .map(stored_turn)
+        .collect()
 }
 
 async fn data(
@@ -179,10 +185,16 @@ async fn data(
     run: &WorkflowId,
     key: Option<&str>,
 ) -> Result<Vec<(DataKey, Payload)>> {
-    let rows = store.session.ask(DATA, arguments!(run.as_str(), key)).await?;
+    let rows = store
+        .session
+        .ask(DATA, arguments!(run.as_str(), key))
+        .await?;
     let read = |row: &PgRow| {
         let value: Vec<u8> = row.try_get("value")?;
-        Ok((DataKey::from_stored(row::text(row, "key")?), Payload::from_bytes(value)))
+        Ok((
+            DataKey::from_stored(row::text(row, "key")?),
+            Payload::from_bytes(value),
+        ))
     };
     known(run, &rows, "key")?.map(read).collect()
 }
@@ -252,14 +264,21 @@ impl Conditions {
         }
         if let Some(root) = &filter.root {
             conditions.add(" and (r.id = ", root.as_str())?;
-            conditions.add(" or r.parent is not null and r.root = ", root.as_str())?;
+            conditions.add(
+                " and r.parent is null or r.parent is not null and r.root = ",
+                root.as_str(),
+            )?;
             conditions.text.push(')');
         }
         for (name, value) in &filter.tags {
             conditions.add_tag(name, value)?;
         }
         if !filter.statuses.is_empty() {
-            let names: Vec<&str> = filter.statuses.iter().map(|status| status.as_str()).collect();
+            let names: Vec<&str> = filter
+                .statuses
+                .iter()
+                .map(|status| status.as_str())
+                .collect();
             conditions.add(" and s.status = any(", names)?;
             conditions.text.push(')');
         }

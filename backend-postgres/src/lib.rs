@@ -25,14 +25,24 @@ use crate::hints::Hints;
 use crate::lanes::Lanes;
 use crate::session::Session;
 
+#[cfg(test)]
+extern crate self as longhaul_backend_postgres;
+
 mod clock;
 mod commit;
 mod config;
 mod error;
 mod events;
+#[cfg(test)]
+#[path = "../tests/fixture/mod.rs"]
+mod fixture;
 mod hints;
 mod inspect;
+#[cfg(test)]
+mod interleavings;
 mod lanes;
+#[cfg(test)]
+mod plans;
 mod row;
 mod schema;
 mod session;

@@ -26,7 +26,7 @@ const READER_NEEDED: i32 = 1;
 const FORMAT: i32 = MIGRATIONS.len() as i32;
 
 /// Is how often two connections are asked who serves them, to find a pooler.
-const PROBES: usize = 4;
+const PROBES: usize = 6;
 
 /// Is what opening finds out.
 #[derive(Debug)]
@@ -191,7 +191,11 @@ async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<()> {
         .await
         .map_err(of_statement)?;
     let migrated = migrate_inside(connection, schema).await;
-    let end = if migrated.is_ok() { "commit" } else { "rollback" };
+    let end = if migrated.is_ok() {
+        "commit"
+    } else {
+        "rollback"
+    };
     let ended = connection.execute(sqlx::raw_sql(end)).await;
     migrated.and(ended.map(|_| ()).map_err(of_statement))
 }
@@ -323,8 +327,8 @@ async fn check_rights(
 
 /// Finds out whether a pooler lends sessions for a transaction each.
 ///
-/// Two open connections have two sessions, each its own, for as long as they live. Behind such a pooler one session
-/// serves both, or several serve one.
+/// Two open connections have two sessions, each its own, for as long as they live, and younger than the connections.
+/// Behind such a pooler one session serves both, or several serve one, or they were there before.
 async fn sessions(config: &PostgresConfig) -> Result<Sessions> {
     match config.pooler {
         Pooler::None => return Ok(Sessions::Own),
@@ -332,16 +336,20 @@ async fn sessions(config: &PostgresConfig) -> Result<Sessions> {
         Pooler::Detect => {}
     }
     let mut one = connect(config).await?;
+    let (mut of_one, started) = session_of(&mut one).await?;
     let mut other = connect(config).await?;
-    let mut seen = (None, None);
+    let mut of_other = None;
     let mut sessions = Sessions::Own;
     for _ in 0..PROBES {
-        let now = (session_of(&mut one).await?, session_of(&mut other).await?);
-        let moved = |before: Option<i64>, now| before.is_some_and(|before| before != now);
-        if now.0 == now.1 || moved(seen.0, now.0) || moved(seen.1, now.1) {
+        let (now, since) = session_of(&mut other).await?;
+        let is_older = since < started;
+        let moved = of_other.is_some_and(|before| before != now);
+        of_other = Some(now);
+        let (now, _) = session_of(&mut one).await?;
+        if is_older || moved || now != of_one || of_other == Some(now) {
             sessions = Sessions::Shared;
         }
-        seen = (Some(now.0), Some(now.1));
+        of_one = now;
     }
     let _ = tokio::time::timeout(Duration::from_secs(1), async {
         let _ = one.close().await;
@@ -349,12 +357,17 @@ async fn sessions(config: &PostgresConfig) -> Result<Sessions> {
     })
     .await;
     if sessions == Sessions::Shared {
-        tracing::info!("a pooler lends sessions by the transaction: hints are off, work is found by polling");
+        tracing::info!(
+            "a pooler lends sessions by the transaction: hints are off, work is found by polling"
+        );
     }
     Ok(sessions)
 }
 
-async fn session_of(connection: &mut PgConnection) -> Result<i64> {
-    let found = row(connection, "select pg_backend_pid()::bigint as pid".to_owned()).await?;
-    Ok(found.try_get("pid")?)
+/// Returns the process that serves a connection, and when it began.
+async fn session_of(connection: &mut PgConnection) -> Result<(i64, i64)> {
+    let text = "select pg_backend_pid()::bigint as pid, (extract(epoch from backend_start) * 1000000)::bigint as since \
+                from pg_stat_get_activity(pg_backend_pid())";
+    let found = row(connection, text.to_owned()).await?;
+    Ok((found.try_get("pid")?, found.try_get("since")?))
 }

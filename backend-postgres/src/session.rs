@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use sqlx::postgres::{PgArguments, PgPoolOptions, PgRow};
 use sqlx::{
-    AssertSqlSafe, Executor, PgConnection, PgPool, Postgres, SqlSafeStr, SqlStr, pool::PoolConnection,
+    AssertSqlSafe, Executor, PgConnection, PgPool, Postgres, SqlSafeStr, SqlStr,
+    pool::PoolConnection,
 };
 
 use tokio::sync::Semaphore;
@@ -29,9 +30,17 @@ const KEPT_MAX: Duration = Duration::from_secs(600);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Makes plans that no statistics can change: statements are shaped to be driven by their arrays, over indexes.
-const PLAIN_PLANS: &str = "\
-    set {local} plan_cache_mode = force_generic_plan; set {local} enable_seqscan = off; \
-    set {local} enable_hashjoin = off; set {local} enable_mergejoin = off; set {local} jit = off; ";
+pub(crate) fn plain_plans(scope: &str) -> String {
+    [
+        "plan_cache_mode = force_generic_plan",
+        "enable_seqscan = off",
+        "enable_hashjoin = off",
+        "enable_mergejoin = off",
+        "jit = off",
+    ]
+    .map(|setting| format!("set {scope} {setting}; "))
+    .concat()
+}
 
 /// Tells whether a session is ours for longer than a transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,18 +89,21 @@ impl Session {
         parent: Option<PgPool>,
     ) -> Self {
         let timeout_ms = config.timeout.as_millis();
-        let settings = format!(
-            "set {{local}} statement_timeout = {timeout_ms}; \
-             set {{local}} idle_in_transaction_session_timeout = {timeout_ms}; \
-             {PLAIN_PLANS}"
-        );
+        let timeouts = |scope: &str| {
+            format!(
+                "set {scope} statement_timeout = {timeout_ms}; \
+                 set {scope} idle_in_transaction_session_timeout = {timeout_ms}; "
+            )
+        };
         let of_session = format!(
-            "set session characteristics as transaction isolation level read committed; {}",
-            settings.replace("{local}", "")
+            "set session characteristics as transaction isolation level read committed; {}{}",
+            timeouts(""),
+            plain_plans("")
         );
         let of_transaction = format!(
-            "begin isolation level read committed; {}",
-            settings.replace("{local}", "local")
+            "begin isolation level read committed; {}{}",
+            timeouts("local"),
+            plain_plans("local")
         );
         let is_own = sessions == Sessions::Own;
         let mut options = PgPoolOptions::new()
@@ -108,7 +120,11 @@ impl Session {
                 })
             });
         }
-        let keeps = if parent.is_some() { 0 } else { config.pool as usize };
+        let keeps = if parent.is_some() {
+            0
+        } else {
+            config.pool as usize
+        };
         if let Some(parent) = parent {
             options = options.parent(parent);
         }
@@ -141,19 +157,27 @@ impl Session {
             return sql.into_sql_str();
         }
         let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = texts.entry(sql.as_ptr().addr()).or_insert_with(|| {
-            AssertSqlSafe(in_schema(sql, &self.schema)).into_sql_str()
-        });
+        let text = texts
+            .entry(sql.as_ptr().addr())
+            .or_insert_with(|| AssertSqlSafe(in_schema(sql, &self.schema)).into_sql_str());
         text.clone()
     }
 
     /// Sends a statement and returns its rows.
-    pub(crate) async fn ask(&self, sql: &'static str, arguments: PgArguments) -> Result<Vec<PgRow>> {
+    pub(crate) async fn ask(
+        &self,
+        sql: &'static str,
+        arguments: PgArguments,
+    ) -> Result<Vec<PgRow>> {
         self.ask_text(self.text(sql), arguments).await
     }
 
     /// Sends a statement that was put together, and returns its rows.
-    pub(crate) async fn ask_text(&self, text: SqlStr, arguments: PgArguments) -> Result<Vec<PgRow>> {
+    pub(crate) async fn ask_text(
+        &self,
+        text: SqlStr,
+        arguments: PgArguments,
+    ) -> Result<Vec<PgRow>> {
         let turn = tokio::time::timeout(self.connect_timeout, self.turns.acquire());
         let turn = turn.await.map_err(|_| self.nothing_free())?;
         let mut kept = self.take().await?;
@@ -181,16 +205,27 @@ impl Session {
                 .fetch_all(&mut *connection)
                 .await;
         }
-        connection.execute(sqlx::raw_sql(self.begin.clone())).await?;
+        connection
+            .execute(sqlx::raw_sql(self.begin.clone()))
+            .await?;
         let query = sqlx::query_with(text, arguments).persistent(false);
         let answered = query.fetch_all(&mut *connection).await;
-        let end = if answered.is_ok() { "commit" } else { "rollback" };
+        let end = if answered.is_ok() {
+            "commit"
+        } else {
+            "rollback"
+        };
         let ended = connection.execute(sqlx::raw_sql(end)).await;
         answered.and_then(|rows| ended.map(|_| rows))
     }
 
     async fn take(&self) -> Result<Kept> {
-        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = || {
+            self.kept
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop()
+        };
         while let Some(kept) = kept() {
             if kept.since.elapsed() < KEPT_MAX {
                 return Ok(kept);

@@ -22,19 +22,23 @@ use crate::row::{self, RunNumber, run_record, select_run, stored, stored_turn, u
 use crate::session::{arguments, insist};
 use crate::{PostgresBackend, Store, commit, takeover};
 
-pub(crate) const START: &str = concat!(include_str!("sql/fence.sql"), include_str!("sql/start.sql"));
-pub(crate) const START_UNOWNED: &str =
-    concat!(include_str!("sql/unfenced.sql"), include_str!("sql/start.sql"));
-pub(crate) const ACQUIRE: &str =
-    concat!(include_str!("sql/fence.sql"), include_str!("sql/acquire.sql"));
+pub(crate) const START: &str =
+    concat!(include_str!("sql/fence.sql"), include_str!("sql/start.sql"));
+pub(crate) const START_UNOWNED: &str = concat!(
+    include_str!("sql/unfenced.sql"),
+    include_str!("sql/start.sql")
+);
+pub(crate) const ACQUIRE: &str = concat!(
+    include_str!("sql/fence.sql"),
+    include_str!("sql/acquire.sql")
+);
 pub(crate) const BEAT: &str = include_str!("sql/beat.sql");
 pub(crate) const OWNED: &str = "
     select r.id, s.epoch from longhaul.standing s
     cross join lateral (select run.id from longhaul.run where run.number = s.run offset 0) r
     where s.owner = $1 order by r.id";
 pub(crate) const EXISTING: &str = select_run!("where r.id = any($1::text[])");
-pub(crate) const LOAD: &str =
-    select_run!("where s.run = any($1::bigint[]) and s.owner = $2");
+pub(crate) const LOAD: &str = select_run!("where s.run = any($1::bigint[]) and s.owner = $2");
 pub(crate) const LOAD_ONE: &str = select_run!("where r.id = $1 and s.owner = $2 and s.epoch = $3");
 pub(crate) const TURNS: &str = "
     select r.run, t.turn, t.first_event, t.record
@@ -133,7 +137,9 @@ impl Store {
 }
 
 /// Returns names as an argument, each once.
-pub(crate) fn names<'a, T: AsRef<str> + 'a>(names: impl IntoIterator<Item = &'a T>) -> Vec<&'a str> {
+pub(crate) fn names<'a, T: AsRef<str> + 'a>(
+    names: impl IntoIterator<Item = &'a T>,
+) -> Vec<&'a str> {
     let each_once: BTreeSet<&str> = names.into_iter().map(AsRef::as_ref).collect();
     each_once.into_iter().collect()
 }
@@ -167,10 +173,14 @@ async fn beat(store: &Store, request: &BeatRequest) -> Result<Beat> {
         },
         claimable: row::count(row, "claimable")?.min(PAGE_MAX),
         next_claimable: row::optional_time(row, "next_claimable")?,
-        dead: dead.into_iter().map(|id| WorkerId(row::from_uuid(id))).collect(),
+        dead: dead
+            .into_iter()
+            .map(|id| WorkerId(row::from_uuid(id)))
+            .collect(),
         outbox: row.try_get("outbox")?,
         owned: row::count(row, "owned")?,
         claimed: row::count(row, "claimed")?,
+        peers: row::count(row, "peers")?,
     })
 }
 
@@ -197,7 +207,9 @@ pub(crate) async fn due(store: &Store, serves: &Serves) -> Result<Due> {
 async fn start(store: &Store, lane: Option<Lane>, runs: &[StartRun]) -> Result<Vec<Started>> {
     let mut firsts: BTreeMap<&str, &StartRun> = BTreeMap::new();
     for run in runs {
-        firsts.entry(run.identity.workflow_id.as_str()).or_insert(run);
+        firsts
+            .entry(run.identity.workflow_id.as_str())
+            .or_insert(run);
     }
     let asked: Vec<&StartRun> = firsts.into_values().collect();
     let mut new = insist(|| insert(store, lane, &asked)).await?;
@@ -205,7 +217,8 @@ async fn start(store: &Store, lane: Option<Lane>, runs: &[StartRun]) -> Result<V
         store.tell();
     }
     let mut existing = BTreeMap::new();
-    let is_new = |run: &StartRun, new: &mut BTreeSet<String>| new.remove(run.identity.workflow_id.as_str());
+    let is_new =
+        |run: &StartRun, new: &mut BTreeSet<String>| new.remove(run.identity.workflow_id.as_str());
     let answers: Vec<bool> = runs.iter().map(|run| is_new(run, &mut new)).collect();
     if answers.contains(&false) {
         existing = read_existing(store, runs).await?;
@@ -232,12 +245,7 @@ async fn insert(store: &Store, lane: Option<Lane>, runs: &[&StartRun]) -> Result
         }
         None => (START_UNOWNED, None, None, None),
     };
-    let mut arguments = arguments!(
-        store.clock.given(),
-        owner,
-        fence.map(|fence| fence.lane),
-        n,
-    );
+    let mut arguments = arguments!(store.clock.given(), owner, fence.map(|fence| fence.lane), n,);
     add_runs(&mut arguments, runs)
         .and_then(|()| add_tags(&mut arguments, runs))
         .and_then(|()| sqlx::Arguments::add(&mut arguments, owner))
@@ -251,7 +259,9 @@ async fn insert(store: &Store, lane: Option<Lane>, runs: &[&StartRun]) -> Result
     store.require_fenced(fence, row).await?;
     let places: Vec<i64> = row.try_get("new")?;
     let id_at = |place: i64| {
-        let run = usize::try_from(place - 1).ok().and_then(|at| runs.get(at))?;
+        let run = usize::try_from(place - 1)
+            .ok()
+            .and_then(|at| runs.get(at))?;
         Some(run.identity.workflow_id.to_string())
     };
     Ok(places.into_iter().filter_map(id_at).collect())
@@ -322,7 +332,10 @@ async fn take(store: &Store, request: &AcquireRequest) -> Result<Vec<(RunNumber,
     let numbers: Vec<i64> = row.try_get("runs")?;
     let epochs: Vec<i64> = row.try_get("epochs")?;
     let epoch = |epoch| Epoch(u64::try_from(epoch).unwrap_or_default());
-    Ok(numbers.into_iter().zip(epochs.into_iter().map(epoch)).collect())
+    Ok(numbers
+        .into_iter()
+        .zip(epochs.into_iter().map(epoch))
+        .collect())
 }
 
 /// Adds what an owner needs besides the row: history and unread arrivals.
@@ -334,15 +347,26 @@ async fn with_history(
         return Ok(Vec::new());
     }
     let numbers: Vec<RunNumber> = runs.iter().map(|(number, _)| *number).collect();
-    let segments: Vec<i64> = runs.iter().map(|(_, run)| i64::from(run.segment.0)).collect();
+    let segments: Vec<i64> = runs
+        .iter()
+        .map(|(_, run)| i64::from(run.segment.0))
+        .collect();
     let read: Vec<i64> = runs.iter().map(|(_, run)| stored(run.read.0)).collect();
     let mut histories: BTreeMap<RunNumber, Vec<StoredTurn>> = BTreeMap::new();
-    for row in store.session.ask(TURNS, arguments!(&numbers, segments)).await? {
+    for row in store
+        .session
+        .ask(TURNS, arguments!(&numbers, segments))
+        .await?
+    {
         let turns = histories.entry(row.try_get("run")?).or_default();
         turns.push(stored_turn(&row)?);
     }
     let mut inboxes: BTreeMap<RunNumber, Vec<Arrival>> = BTreeMap::new();
-    for row in store.session.ask(UNREAD, arguments!(&numbers, read)).await? {
+    for row in store
+        .session
+        .ask(UNREAD, arguments!(&numbers, read))
+        .await?
+    {
         let arrivals = inboxes.entry(row.try_get("run")?).or_default();
         arrivals.push(row::arrival(&row)?);
     }

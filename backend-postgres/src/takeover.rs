@@ -118,7 +118,10 @@ pub(crate) async fn take_over(store: &Store, force: &[WorkerId]) -> Result<Taken
     let arguments = arguments!(store.clock.given(), REMEMBERED_MICROS);
     store.session.ask(FORGET, arguments).await?;
     Ok(TakenOver {
-        workers: ids.into_iter().map(|id| WorkerId(row::from_uuid(id))).collect(),
+        workers: ids
+            .into_iter()
+            .map(|id| WorkerId(row::from_uuid(id)))
+            .collect(),
         runs,
         attempts,
     })
@@ -140,6 +143,7 @@ async fn free(store: &Store, workers: &[Uuid]) -> Result<(usize, usize)> {
     Ok((runs, attempts))
 }
 
+/// Repeats a statement until it sees nothing more; returns how many things it freed.
 async fn free_all(store: &Store, text: &'static str, workers: &[Uuid]) -> Result<usize> {
     let mut total = 0;
     loop {
@@ -147,12 +151,12 @@ async fn free_all(store: &Store, text: &'static str, workers: &[Uuid]) -> Result
             let arguments = arguments!(store.clock.given(), workers.to_vec(), limit(FREED_AT_ONCE));
             let rows = store.session.ask(text, arguments).await?;
             let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-            row::count(row, "count")
+            Ok((row::count(row, "freed")?, row::count(row, "seen")?))
         };
-        let freed = insist(once).await?;
-        if freed == 0 {
+        let (freed, seen) = insist(once).await?;
+        total += freed;
+        if seen == 0 {
             return Ok(total);
         }
-        total += freed;
     }
 }

@@ -35,7 +35,10 @@ impl Tasks for PostgresBackend {
 
     async fn claimed(&self, worker: WorkerId) -> Answered<Vec<QueuedAttempt>> {
         self.call(|store| async move {
-            let rows = store.session.ask(CLAIMED, arguments!(uuid(worker.0))).await?;
+            let rows = store
+                .session
+                .ask(CLAIMED, arguments!(uuid(worker.0)))
+                .await?;
             rows.iter().map(queued_attempt).collect()
         })
         .await
@@ -90,7 +93,8 @@ async fn claim_once(
     let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
     store.require_fenced(Some(fence), row).await?;
     let is_there = |row: &&sqlx::postgres::PgRow| {
-        row.try_get::<Option<i64>, _>("attempt").is_ok_and(|attempt| attempt.is_some())
+        row.try_get::<Option<i64>, _>("attempt")
+            .is_ok_and(|attempt| attempt.is_some())
     };
     rows.iter().filter(is_there).map(queued_attempt).collect()
 }
@@ -102,7 +106,11 @@ async fn report(store: &Store, reports: &[AttemptReport]) -> Result<Vec<Reported
     while !left.is_empty() {
         let round = next_round(reports, &mut left);
         let asked: Vec<&AttemptReport> = round.iter().filter_map(|at| reports.get(*at)).collect();
-        let reported = insist(|| report_once(store, &asked)).await?;
+        let mut reported = insist(|| report_once(store, &asked)).await?;
+        if reported.contains(&Reported::Stale) {
+            // The same report may have been under way, and this statement's snapshot older than its commit.
+            reported = insist(|| report_once(store, &asked)).await?;
+        }
         answers.extend(round.into_iter().zip(reported));
     }
     if answers.values().any(|answer| *answer != Reported::Stale) {
@@ -117,7 +125,12 @@ fn next_round(reports: &[AttemptReport], left: &mut Vec<usize>) -> Vec<usize> {
     let mut writes = std::collections::HashSet::new();
     let mut fits = |at: usize| {
         reports.get(at).is_some_and(|one| {
-            let attempt = (one.run.as_str(), one.segment, one.operation.to_string(), one.attempt);
+            let attempt = (
+                one.run.as_str(),
+                one.segment,
+                one.operation.to_string(),
+                one.attempt,
+            );
             let is_new_attempt = attempts.insert(attempt);
             let is_new_write = writes.insert((one.run.as_str(), one.write));
             is_new_attempt && is_new_write

@@ -11,7 +11,7 @@ const LENGTH: usize = 300;
 
 #[test]
 fn schema_and_memory_answer_every_operation_alike() {
-    let seeds = 0..differential::lists_or(10);
+    let seeds = 0..differential::lists_or(25);
     let left = async || memory::MemoryFixture::open().await;
     let right = async || fixture::PostgresFixture::open().await;
     differential::compare(seeds, LENGTH, left, right);

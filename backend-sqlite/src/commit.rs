@@ -381,5 +381,8 @@ fn forget(connection: &Connection, run: &Standing) -> Result<()> {
     connection
         .prepare_cached("delete from attempt where run = ?1")?
         .execute([run.number])?;
+    connection
+        .prepare_cached("delete from outcome where run = ?1")?
+        .execute([run.number])?;
     Ok(())
 }

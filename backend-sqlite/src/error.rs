@@ -9,6 +9,19 @@ use longhaul_core::backend::{Error, Kind, PAGE_MAX};
 use longhaul_core::id::{WorkerId, WorkflowId};
 use rusqlite::ErrorCode;
 
+/// Are result codes of SQLite, as sqlx gives them.
+#[cfg(feature = "sqlx")]
+mod code {
+    pub(crate) const SQLITE_IOERR: i32 = 10;
+    pub(crate) const SQLITE_CORRUPT: i32 = 11;
+    pub(crate) const SQLITE_TOOBIG: i32 = 18;
+    pub(crate) const SQLITE_CONSTRAINT: i32 = 19;
+    pub(crate) const SQLITE_MISMATCH: i32 = 20;
+    pub(crate) const SQLITE_NOTADB: i32 = 26;
+}
+#[cfg(feature = "sqlx")]
+pub(crate) use code::*;
+
 /// Tells what went wrong.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -63,6 +76,29 @@ pub(crate) enum Failure {
         wanted: String,
         found: String,
     },
+    #[cfg(feature = "sqlx")]
+    #[error("sqlite: {0}")]
+    Sqlx(#[from] sqlx::Error),
+    #[cfg(feature = "sqlx")]
+    #[error("the commit failed halfway: {0}")]
+    SqlxCommitUnclear(sqlx::Error),
+    #[cfg(feature = "sqlx")]
+    #[error("a `SqliteConnection` of sqlx 0.9 is needed; this is a connection of another type")]
+    OtherConnection,
+    #[cfg(feature = "sqlx")]
+    #[error(
+        "the connection is to `{found}`, and the store is `{}`; connect to the file of the store",
+        path.display()
+    )]
+    OtherDatabase { path: PathBuf, found: String },
+    #[cfg(feature = "sqlx")]
+    #[error("run `{0}` has ended, or is in another segment; nothing of it is recorded any more")]
+    SegmentOver(WorkflowId),
+    #[cfg(feature = "sqlx")]
+    #[error(
+        "the code of `{0}` has ended the transaction that it was given; leave `commit` and `rollback` to the worker"
+    )]
+    TransactionEnded(longhaul_core::history::OperationKey),
     #[error("SQLite {found} is linked, and {needed} is the oldest that is safe here")]
     OldSqlite { found: i32, needed: i32 },
 }
@@ -86,6 +122,16 @@ impl Failure {
             | Self::Setting { .. }
             | Self::OldSqlite { .. } => Kind::Invalid,
             Self::NotDatabase { .. } => Kind::Corrupt,
+            #[cfg(feature = "sqlx")]
+            Self::Sqlx(cause) => kind_of_sqlx(cause),
+            #[cfg(feature = "sqlx")]
+            Self::SqlxCommitUnclear(_) => Kind::Unclear,
+            #[cfg(feature = "sqlx")]
+            Self::OtherConnection | Self::OtherDatabase { .. } | Self::TransactionEnded(_) => {
+                Kind::Invalid
+            }
+            #[cfg(feature = "sqlx")]
+            Self::SegmentOver(_) => Kind::Finished,
             Self::NewerVersion { .. } => Kind::NewerVersion,
         }
     }
@@ -112,6 +158,23 @@ fn kind_of(cause: &rusqlite::Error) -> Kind {
         },
         _ => Kind::Unavailable,
     }
+}
+
+#[cfg(feature = "sqlx")]
+fn kind_of_sqlx(cause: &sqlx::Error) -> Kind {
+    match result_code(cause) {
+        Some(SQLITE_CORRUPT | SQLITE_NOTADB) => Kind::Corrupt,
+        Some(SQLITE_TOOBIG | SQLITE_CONSTRAINT | SQLITE_MISMATCH) => Kind::Invalid,
+        _ if matches!(cause, sqlx::Error::ColumnDecode { .. }) => Kind::Corrupt,
+        _ => Kind::Unavailable,
+    }
+}
+
+/// Returns SQLite's primary result code.
+#[cfg(feature = "sqlx")]
+pub(crate) fn result_code(cause: &sqlx::Error) -> Option<i32> {
+    let code = cause.as_database_error()?.code()?;
+    code.parse::<i32>().ok().map(|extended| extended & 0xff)
 }
 
 impl From<Failure> for Error {

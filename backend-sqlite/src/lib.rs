@@ -44,6 +44,8 @@ mod state;
 mod takeover;
 mod tasks;
 mod timers;
+#[cfg(feature = "sqlx")]
+mod transactions;
 mod writer;
 
 pub use config::{Durability, SqliteConfig};
@@ -59,6 +61,8 @@ pub struct SqliteBackend {
     writer: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
     store: StoreInfo,
+    #[cfg(feature = "sqlx")]
+    connections: Arc<transactions::Connections>,
 }
 
 /// Is what a handle's threads have in common.
@@ -110,6 +114,8 @@ impl SqliteBackend {
         });
         let (orders, receiver) = mpsc::channel();
         let (opened, answer) = oneshot::channel();
+        #[cfg(feature = "sqlx")]
+        let connections = transactions::Connections::of(&config, &shared);
         let for_writer = (path.clone(), Arc::clone(&shared));
         let writer = spawn("longhaul-sqlite-writer", move || {
             let (path, shared) = for_writer;
@@ -131,6 +137,8 @@ impl SqliteBackend {
             writer: Mutex::new(Some(writer)),
             path,
             store,
+            #[cfg(feature = "sqlx")]
+            connections: Arc::new(connections),
         })
     }
 
@@ -191,6 +199,10 @@ impl Drop for SqliteBackend {
     fn drop(&mut self) {
         self.orders = None;
         self.readers = None;
+        #[cfg(feature = "sqlx")]
+        if self.connections.keeps_the_writer_waiting() {
+            return;
+        }
         let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
         if writer.take().is_some_and(|writer| writer.join().is_err()) {
             tracing::error!("the thread that writes the database has panicked");
@@ -217,6 +229,11 @@ impl Backend for SqliteBackend {
 
     fn clock(&self) -> Timestamp {
         self.shared.clock.now()
+    }
+
+    #[cfg(feature = "sqlx")]
+    fn transactions(&self) -> Option<&dyn longhaul_core::backend::Transactions> {
+        Some(self)
     }
 }
 

@@ -187,7 +187,12 @@ pub(crate) fn status(row: &Row<'_>, column: usize) -> Result<Status> {
 }
 
 fn run_kind(row: &Row<'_>, column: usize) -> Result<RunKind> {
-    match text(row, column)? {
+    kind_of(column, text(row, column)?)
+}
+
+/// Finds the kind of a stored name.
+pub(crate) fn kind_of(column: usize, name: &str) -> Result<RunKind> {
+    match name {
         "workflow" => Ok(RunKind::Workflow),
         "task" => Ok(RunKind::Task),
         other => Err(unreadable(column, other)),

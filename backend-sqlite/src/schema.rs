@@ -20,12 +20,15 @@ const APPLICATION_ID: i64 = 0x4c48_4c31;
 const SQLITE_VERSION_NEEDED: i32 = 3_051_003;
 
 /// Is how long a statement waits for another process's transaction.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
 const STATEMENTS_CACHED: usize = 128;
 
 /// Lists the migrations; the format version is how many were applied.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_initial.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/0001_initial.sql"),
+    include_str!("../migrations/0002_outcome.sql"),
+];
 
 /// Is the oldest format version whose readers can use what this version writes.
 const READER_NEEDED: i64 = 1;

@@ -29,6 +29,18 @@ pub(crate) const OWNED_COUNT: &str =
 pub(crate) const OWNED: &str = "
     select id, epoch from run indexed by run_owned where owner is not null and owner = ?1 order by id";
 
+pub(crate) const INSERT_RUN: &str = "
+    insert into run (id, kind, type, route, partition, segment, status, owner, epoch, turns, wake_at,
+        fingerprint, parent, root, parent_operation, created_at, updated_at)
+    values (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8, 1, ?9, ?10, ?11, ?12, ?13, ?14, ?14)
+    on conflict (id) do nothing";
+
+pub(crate) const INSERT_TURN: &str =
+    "insert into turn (run, segment, turn, first_event, record) values (?1, 1, 0, 0, ?2)";
+
+pub(crate) const INSERT_TAG: &str =
+    "insert into tag (run, position, name, value) values (?1, ?2, ?3, ?4)";
+
 #[async_trait]
 impl State for SqliteBackend {
     async fn join(&self, request: JoinRequest) -> Answered<()> {
@@ -177,12 +189,14 @@ fn beat(
         })?
         .collect::<rusqlite::Result<_>>()?;
     let (claimable, next_claimable) = tasks::claimable(connection, serves, now)?;
+    let dead = takeover::dead(connection, &shared.locks, now)?;
     Ok(Beat {
         arrivals,
         due: timers::due(connection, serves, now)?,
         claimable,
         next_claimable,
-        dead: takeover::dead(connection, &shared.locks, now)?,
+        peers: takeover::peers(connection, worker, &dead)?,
+        dead,
         outbox: events::has_outbox(connection)?,
         owned: connection
             .prepare_cached(OWNED_COUNT)?
@@ -204,41 +218,32 @@ pub(crate) fn start(
         Some(_) => (Status::Running, 1, None),
         None => (Status::Pending, 0, Some(now.as_micros())),
     };
-    let inserted = connection
-        .prepare_cached(
-            "insert into run (id, kind, type, route, partition, segment, status, owner, epoch, turns, wake_at,
-                 fingerprint, parent, root, parent_operation, created_at, updated_at)
-             values (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8, 1, ?9, ?10, ?11, ?12, ?13, ?14, ?14)
-             on conflict (id) do nothing",
-        )?
-        .execute(params![
-            run.identity.workflow_id.as_str(),
-            row::kind_name(run.kind)?,
-            run.identity.workflow_type.as_str(),
-            run.route.as_str(),
-            run.partition,
-            status.as_str(),
-            owner.as_ref().map(|worker| worker.0.as_bytes()),
-            epoch,
-            wake_at,
-            run.fingerprint,
-            run.identity.parent.as_ref().map(WorkflowId::as_str),
-            run.identity.root.as_str(),
-            run.parent_operation.as_ref().map(ToString::to_string),
-            now.as_micros()
-        ])?;
+    let inserted = connection.prepare_cached(INSERT_RUN)?.execute(params![
+        run.identity.workflow_id.as_str(),
+        row::kind_name(run.kind)?,
+        run.identity.workflow_type.as_str(),
+        run.route.as_str(),
+        run.partition,
+        status.as_str(),
+        owner.as_ref().map(|worker| worker.0.as_bytes()),
+        epoch,
+        wake_at,
+        run.fingerprint,
+        run.identity.parent.as_ref().map(WorkflowId::as_str),
+        run.identity.root.as_str(),
+        run.parent_operation.as_ref().map(ToString::to_string),
+        now.as_micros()
+    ])?;
     if inserted == 0 {
         return Ok(None);
     }
     let number = connection.last_insert_rowid();
     connection
-        .prepare_cached(
-            "insert into turn (run, segment, turn, first_event, record) values (?1, 1, 0, 0, ?2)",
-        )?
+        .prepare_cached(INSERT_TURN)?
         .execute(params![number, run.record])?;
     for (position, (name, value)) in (0_i64..).zip(&run.tags) {
         connection
-            .prepare_cached("insert into tag (run, position, name, value) values (?1, ?2, ?3, ?4)")?
+            .prepare_cached(INSERT_TAG)?
             .execute(params![number, position, name, value])?;
     }
     Ok(Some(number))

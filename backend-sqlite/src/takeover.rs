@@ -114,6 +114,18 @@ pub(crate) fn dead(
     Ok(dead)
 }
 
+/// Counts the other workers that can run tasks and are not among the dead.
+pub(crate) fn peers(connection: &Connection, worker: WorkerId, dead: &[WorkerId]) -> Result<usize> {
+    let mut statement =
+        connection.prepare_cached("select id from worker where id <> ?1 and tasks <> ''")?;
+    let mut rows = statement.query([worker.0.as_bytes()])?;
+    let mut peers = 0;
+    while let Some(found) = rows.next()? {
+        peers += usize::from(!dead.contains(&row::worker_id(found)?));
+    }
+    Ok(peers)
+}
+
 /// Declares workers dead and frees what they had.
 pub(crate) fn take_over(
     connection: &Connection,

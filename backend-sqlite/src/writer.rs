@@ -1,8 +1,11 @@
 //! The one thread that writes, with group commit.
 //!
 //! Invariants: a job runs whole inside one transaction, or not at all; a job that fails spoils no other. An answer is
-//! sent after the commit of what it says. All jobs that wait when a transaction begins share it, up to a bound.
+//! sent after the commit of what it says. All jobs that wait when a transaction begins share it, up to a bound. What is done
+//! between transactions, such as waiting for one of the user's, comes after the jobs that wait, so that it delays no job
+//! for longer than once.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
@@ -35,6 +38,12 @@ pub(crate) enum Order {
     Job(Box<dyn Job>),
     /// Someone waits for hints from now on.
     Watch,
+    /// Do this between two transactions, once all jobs that came before are done.
+    #[cfg_attr(
+        not(feature = "sqlx"),
+        expect(dead_code, reason = "only shared transactions need it")
+    )]
+    Between(Box<dyn FnOnce() + Send>),
 }
 
 /// Says whether others want to know of a change.
@@ -114,6 +123,7 @@ where
 pub(crate) struct Writer {
     connection: Connection,
     orders: Receiver<Order>,
+    between: VecDeque<Box<dyn FnOnce() + Send>>,
     shared: Arc<Shared>,
     neighbours: bool,
     neighbours_seen: Option<Instant>,
@@ -131,6 +141,7 @@ impl Writer {
         Self {
             connection,
             orders,
+            between: VecDeque::new(),
             shared,
             neighbours: false,
             neighbours_seen: None,
@@ -144,10 +155,17 @@ impl Writer {
         let mut batch: Vec<Box<dyn Job>> = Vec::new();
         while self.gather(&mut batch) {
             batch.retain(|job| job.is_wanted());
-            if batch.is_empty() {
+            let between = self.between.pop_front();
+            if batch.is_empty() && between.is_none() {
                 continue;
             }
-            self.write(&mut batch);
+            if !batch.is_empty() {
+                self.write(&mut batch);
+            }
+            // One at a time, as each may last: what came meanwhile is written before the next.
+            if let Some(between) = between {
+                between();
+            }
             self.notice_others_now_and_then();
             if self.has_neighbours() {
                 std::thread::sleep(YIELD);
@@ -157,7 +175,7 @@ impl Writer {
 
     /// Waits for jobs and takes all that are there; tells whether to go on.
     fn gather(&mut self, batch: &mut Vec<Box<dyn Job>>) -> bool {
-        while batch.is_empty() {
+        while batch.is_empty() && self.between.is_empty() {
             let order = if self.shared.changes.receiver_count() == 0 {
                 self.orders
                     .recv()
@@ -168,6 +186,7 @@ impl Writer {
             match order {
                 Ok(Order::Job(job)) => batch.push(job),
                 Ok(Order::Watch) => self.notice_others(),
+                Ok(Order::Between(work)) => self.between.push_back(work),
                 Err(RecvTimeoutError::Timeout) => self.notice_others(),
                 Err(RecvTimeoutError::Disconnected) => return false,
             }
@@ -176,6 +195,7 @@ impl Writer {
             match self.orders.try_recv() {
                 Ok(Order::Job(job)) => batch.push(job),
                 Ok(Order::Watch) => {}
+                Ok(Order::Between(work)) => self.between.push_back(work),
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
         }

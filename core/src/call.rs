@@ -19,7 +19,7 @@ use crate::retry::RetryPolicy;
 
 mod local;
 
-pub use local::Local;
+pub use local::{Local, LocalWithin};
 
 /// Is what a call would execute.
 #[derive(Debug, Clone, Copy)]

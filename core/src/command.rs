@@ -22,6 +22,7 @@ pub(crate) enum Command {
         task: TaskName,
         arguments: Payload,
         options: Box<TaskOptions>,
+        placement: Placement,
     },
     /// Run the step that the machine holds under this key.
     StartStep { operation: OperationKey },
@@ -149,16 +150,13 @@ impl Command {
                 task,
                 arguments,
                 options,
+                placement,
             } => EventKind::TaskScheduled {
                 operation,
                 task,
                 arguments,
-                placement: if options.queue.is_some() {
-                    Placement::Queued
-                } else {
-                    Placement::Local
-                },
                 options,
+                placement,
             },
             Self::StartStep { operation } => EventKind::StepStarted { operation },
             Self::StartTimer { operation, due } => EventKind::TimerStarted { operation, due },

@@ -98,6 +98,16 @@ pub enum Placement {
     Local,
     /// In any worker that serves the task's queue.
     Queued,
+    /// In any worker that has the task, as the one that owns the run had too much to do.
+    Spilled,
+}
+
+impl Placement {
+    /// Tells whether attempts go through a task queue of the backend.
+    #[must_use]
+    pub const fn is_queued(&self) -> bool {
+        matches!(self, Self::Queued | Self::Spilled)
+    }
 }
 
 /// Is how a run or an operation ended.

@@ -35,6 +35,22 @@ pub(crate) fn check_name(what: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Begins the names of queues that are Longhaul's own.
+const OWN_QUEUES: &str = "longhaul:";
+
+fn check_queue_name(what: &str, text: &str) -> Result<()> {
+    check_name(what, text)?;
+    if text.starts_with(OWN_QUEUES) {
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            format!(
+                "{what} `{text}` begins with `{OWN_QUEUES}`, as Longhaul's own queues do; choose another"
+            ),
+        ));
+    }
+    Ok(())
+}
+
 fn check_workflow_id(what: &str, text: &str) -> Result<()> {
     check_name(what, text)?;
     let segment = text.rsplit_once('/').map(|(_, last)| last);
@@ -125,8 +141,8 @@ name!(
     DataKey, "data key", check_name
 );
 name!(
-    /// Names a task queue.
-    QueueName, "queue name", check_name
+    /// Names a task queue. Names that begin with `longhaul:` are Longhaul's own.
+    QueueName, "queue name", check_queue_name
 );
 name!(
     /// Tells which workers can execute a run: its workflow type, or `task:` and the task's name.
@@ -182,6 +198,15 @@ number!(
     /// Numbers the arrivals of a run, densely from 1; 0 is before the first.
     ArrivalNumber(u64)
 );
+
+impl QueueName {
+    /// Names the queue of tasks that name none and that the worker of their run had no room for. Every worker that can
+    /// run tasks serves it.
+    #[must_use]
+    pub fn spilled() -> Self {
+        Self::from_stored("longhaul:spilled")
+    }
+}
 
 impl Segment {
     /// Is the segment that a start opens.
@@ -315,6 +340,13 @@ mod tests {
         }
         assert!(WorkflowId::new("x".repeat(255)).is_ok());
         assert!(WorkflowId::new("order/2/ship#1").is_ok());
+    }
+
+    #[test]
+    fn own_queues_cannot_be_named_by_users() {
+        let error = QueueName::new(QueueName::spilled()).unwrap_err();
+        assert!(error.message().contains("Longhaul's own"), "{error}");
+        assert!(QueueName::new("longhaul").is_ok());
     }
 
     #[test]

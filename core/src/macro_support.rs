@@ -11,6 +11,7 @@ pub use futures_util::future::BoxFuture;
 pub use inventory;
 pub use tokio::select as tokio_select;
 
+pub use crate::backend::AnyConnection;
 pub use crate::call::Call;
 pub use crate::context::{Context, TaskContext};
 pub use crate::history::Outcome;
@@ -18,11 +19,14 @@ pub use crate::id::QueueName;
 pub use crate::options::TaskOptions;
 pub use crate::payload::Payload;
 pub use crate::registry::{
-    Dep, DependencyKey, Invocation, Registration, TaskBody, TaskDefinition, WorkflowDefinition,
+    Dep, DependencyKey, Invocation, Registration, TaskBody, TaskDefinition, TransactionalBody,
+    WorkflowDefinition,
 };
 pub use crate::retry::RetryPolicy;
 
-pub use arguments::{Argument, ArgumentReader, ArgumentWriter, Parameters, Shape, dependency};
+pub use arguments::{
+    Argument, ArgumentReader, ArgumentWriter, Parameters, Shape, connection, dependency,
+};
 pub use outcome::{
     ChooseConvert, ChooseDescribe, ChooseTyped, Convert, Describe, ErrorProbe, Failure, FoundValue,
     IsResult, IsValue, KeepTyped, Output, Plain, ResultType, ReturnProbe, boxed, encode_output,

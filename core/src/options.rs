@@ -17,7 +17,7 @@ pub struct TaskOptions {
     pub retry: RetryPolicy,
     /// How long one attempt may take; unlimited by default.
     pub timeout: Option<Duration>,
-    /// The queue whose workers run it; by default the worker that owns the run does.
+    /// The queue whose workers run it; by default the worker that owns the run does, or one that has less to do.
     pub queue: Option<QueueName>,
     /// Which of a queue's invocations go first: the higher number; 0 by default.
     pub priority: i16,

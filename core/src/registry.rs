@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::backend::ConnectionType;
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::Route;
 
@@ -12,7 +13,8 @@ mod definition;
 mod dependencies;
 
 pub use definition::{
-    Invocation, Location, Registration, TaskBody, TaskDefinition, WorkflowDefinition,
+    Invocation, Location, Registration, TaskBody, TaskDefinition, TransactionalBody,
+    WorkflowDefinition,
 };
 pub use dependencies::{Dep, Dependencies, DependencyKey};
 
@@ -149,6 +151,38 @@ impl Registry {
         ))
     }
 
+    /// Checks that every transactional task takes a connection such as the store gives.
+    ///
+    /// # Errors
+    /// `NotRegistered`, naming each task that takes another, its connection's type, and what the store has.
+    pub fn check_connections(&self, store: &str, given: Option<ConnectionType>) -> Result<()> {
+        let unfit: Vec<String> = self
+            .iter()
+            .filter_map(|registration| connection_of(&registration))
+            .filter(|(_, wanted)| given.is_none_or(|given| given.id != (wanted.type_id)()))
+            .map(|(task, wanted)| {
+                format!(
+                    "task `{task}` runs in a transaction on a `{}`",
+                    (wanted.type_name)()
+                )
+            })
+            .collect();
+        if unfit.is_empty() {
+            return Ok(());
+        }
+        let given = given.map_or_else(
+            || "shares no transactions (a store of SQLite or Postgres does, with the feature `sqlx`)".to_owned(),
+            |given| format!("gives a `{}`", given.name),
+        );
+        Err(Error::new(
+            ErrorKind::NotRegistered,
+            format!(
+                "{}, and the store `{store}` {given}; use another store, or leave the task out with `.only(...)`",
+                unfit.join(", ")
+            ),
+        ))
+    }
+
     /// Makes the error for a name that stands for nothing here.
     #[must_use]
     pub fn not_registered(&self, what: &str, name: &str) -> Error {
@@ -161,6 +195,16 @@ impl Registry {
             ErrorKind::NotRegistered,
             format!("no {what} is named `{name}`; {known}"),
         )
+    }
+}
+
+fn connection_of(registration: &Registration) -> Option<(&'static str, DependencyKey)> {
+    match registration {
+        Registration::Task(task) => match task.body {
+            TaskBody::Transactional(body) => Some((task.name, body.connection)),
+            TaskBody::Async(_) | TaskBody::Blocking(_) => None,
+        },
+        Registration::Workflow(_) => None,
     }
 }
 
@@ -276,5 +320,33 @@ mod tests {
         let mut provided = Dependencies::new();
         provided.insert(Gateway);
         registry().check_dependencies(&provided).unwrap();
+    }
+
+    static BOOK: TaskDefinition = TaskDefinition {
+        body: TaskBody::Transactional(TransactionalBody {
+            connection: DependencyKey::of::<Gateway>(),
+            run: |invocation, _| Box::pin(async { Ok(invocation.arguments) }),
+        }),
+        ..task("book", &[], 30)
+    };
+
+    #[test]
+    fn unfit_store_names_the_task_the_connection_and_itself() {
+        let mut registry = registry();
+        registry.check_connections("memory", None).unwrap();
+        registry.register(Registration::Task(&BOOK)).unwrap();
+        let error = registry.check_connections("memory", None).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::NotRegistered);
+        for part in ["task `book`", "Gateway`", "`memory` shares no transactions"] {
+            assert!(error.message().contains(part), "{error}");
+        }
+        let other = Some(ConnectionType::of::<u32>());
+        let error = registry.check_connections("sqlite", other).unwrap_err();
+        assert!(
+            error.message().contains("`sqlite` gives a `u32`"),
+            "{error}"
+        );
+        let given = Some(ConnectionType::of::<Gateway>());
+        registry.check_connections("sqlite", given).unwrap();
     }
 }

@@ -31,6 +31,10 @@ pub enum Sabotage {
     TakeUnclearForRefused,
     /// Records no attempt as lost.
     ForgetLostAttempts,
+    /// Starts tasks here that it gives to others.
+    StartSpilledTasks,
+    /// Records a task that it gives to others as one that runs here.
+    RecordSpilledAsLocal,
 }
 
 #[cfg(feature = "sabotage")]

@@ -22,6 +22,7 @@ const TASK_OPTIONS: &[(&str, &str)] = &[
     ("priority", "priority = 3"),
     ("name", "name = \"charge\""),
     ("force_new_workflow", "force_new_workflow"),
+    ("transactional", "transactional"),
     ("result", "result"),
     ("crate", "crate = \"longhaul\""),
 ];
@@ -55,6 +56,7 @@ pub(crate) struct TaskAttributes {
     pub(crate) queue: Option<String>,
     pub(crate) priority: Option<i16>,
     pub(crate) force_new_workflow: bool,
+    pub(crate) transactional: bool,
 }
 
 /// Is what `#[workflow(...)]` says.
@@ -77,9 +79,10 @@ impl TaskAttributes {
                     backoff_at = Some(option.key.span());
                 }
                 "timeout" => read.timeout = Some(option.duration()?),
-                "queue" => read.queue = Some(option.stored_name()?),
+                "queue" => read.queue = Some(option.queue_name()?),
                 "priority" => read.priority = Some(option.number()?),
                 "force_new_workflow" => read.force_new_workflow = option.flag()?,
+                "transactional" => read.transactional = option.flag()?,
                 _ => read.common.read(option)?,
             }
             Ok(())
@@ -298,6 +301,14 @@ impl AttributeOption {
             return Ok(text);
         };
         Err(self.wrong(problem))
+    }
+
+    fn queue_name(&self) -> Result<String> {
+        let text = self.stored_name()?;
+        if text.starts_with("longhaul:") {
+            return Err(self.wrong("`longhaul:` begins the names of Longhaul's own queues"));
+        }
+        Ok(text)
     }
 
     fn duration(&self) -> Result<Duration> {

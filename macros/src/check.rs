@@ -8,7 +8,7 @@ use quote::ToTokens;
 use syn::spanned::Spanned as _;
 use syn::{Error, FnArg, ItemFn, Pat, PatType, Result, ReturnType, Signature, Type};
 
-use crate::function::{Kind, mentions_self};
+use crate::function::{Function, Kind, mentions_self};
 use crate::path::{any_token, is_named, spelled};
 
 /// Refuses what cannot be a task or workflow.
@@ -21,14 +21,72 @@ pub(crate) fn check_signature(kind: Kind, function: &ItemFn) -> Result<()> {
     problems.take(check_qualifiers(kind, signature));
     problems.take(check_async(kind, signature));
     problems.take(check_context(kind, signature));
+    let connection = connection(kind, signature);
     for input in typed(signature) {
-        problems.take(check_parameter(kind, input));
+        problems.take(match connection {
+            Some(connection) if connection == input => check_name(input),
+            _ => check_parameter(kind, input),
+        });
     }
     if let ReturnType::Type(_, ty) = &signature.output {
         problems.take(check_opaque(ty, "a result"));
         problems.take(check_owned(ty, "a result"));
     }
     problems.finish()
+}
+
+/// Returns the parameter for a connection: the first `&mut`, after the context.
+pub(crate) fn connection(kind: Kind, signature: &Signature) -> Option<&PatType> {
+    let is_context = |input: &&PatType| is_named(&input.ty, "TaskContext");
+    let first = typed(signature).find(|input| !is_context(input))?;
+    let is_taken = kind == Kind::Task && is_mutable(&first.ty) && !is_injected(&first.ty);
+    is_taken.then_some(first)
+}
+
+fn is_mutable(ty: &Type) -> bool {
+    matches!(ty, Type::Reference(reference) if reference.mutability.is_some())
+}
+
+fn is_injected(ty: &Type) -> bool {
+    let injected = ["Context", "TaskContext", "Dep"];
+    injected.iter().any(|name| is_named(unreferenced(ty), name))
+}
+
+/// Refuses a connection without the option, and the option without a connection or where it makes no sense.
+pub(crate) fn check_transactional(function: &Function, is_transactional: bool) -> Result<()> {
+    let (name, connection) = (&function.name, function.connection());
+    match connection {
+        Some(ty) if !is_transactional => Err(Error::new(
+            ty.span(),
+            format!(
+                "a task that borrows a connection is `#[task(transactional)]`; for an argument take ownership: `{}`",
+                owned(ty)
+            ),
+        )),
+        Some(ty)
+            if is_named(ty, "Transaction")
+                || is_named(ty, "SqliteTransaction")
+                || is_named(ty, "PgTransaction") =>
+        {
+            Err(Error::new(
+                ty.span(),
+                "take the connection, which is in the transaction: `&mut sqlx09::SqliteConnection` or \
+                 `&mut sqlx09::PgConnection`; the worker commits it",
+            ))
+        }
+        None if is_transactional => Err(Error::new(
+            name.span(),
+            format!(
+                "a transactional task borrows its connection as the first parameter, after `ctx` if there is one:\n    \
+                 async fn {name}(tx: &mut sqlx09::SqliteConnection, ...)"
+            ),
+        )),
+        Some(_) if !function.is_async => Err(Error::new(
+            function.fn_token,
+            format!("a transactional task is async, as its SQL is; write `async fn {name}`"),
+        )),
+        Some(_) | None => Ok(()),
+    }
 }
 
 #[derive(Default)]
@@ -192,6 +250,10 @@ fn check_parameter(kind: Kind, input: &PatType) -> Result<()> {
     check_role(kind, input)?;
     check_opaque(ty, "an argument")?;
     check_owned(ty, "an argument")?;
+    check_name(input)
+}
+
+fn check_name(input: &PatType) -> Result<()> {
     match &*input.pat {
         Pat::Ident(name) if name.by_ref.is_none() && name.subpat.is_none() => Ok(()),
         Pat::Wild(wild) => Err(Error::new(
@@ -224,9 +286,7 @@ fn check_role(kind: Kind, input: &PatType) -> Result<()> {
 
 fn check_by_value(input: &PatType) -> Result<()> {
     let plain = unreferenced(&input.ty);
-    let injected = ["Context", "TaskContext", "Dep"];
-    let is_injected = injected.iter().any(|name| is_named(plain, name));
-    if is_injected && matches!(*input.ty, Type::Reference(_)) {
+    if is_injected(plain) && matches!(*input.ty, Type::Reference(_)) {
         let plain = spelled(plain);
         return Err(Error::new(
             input.ty.span(),
@@ -259,6 +319,10 @@ fn check_owned(ty: &Type, what: &str) -> Result<()> {
         return Ok(());
     }
     let cure = match ty {
+        Type::Reference(reference) if is_mutable(ty) => format!(
+            "take ownership: `{}`; the connection of a transactional task comes first",
+            owned(&reference.elem)
+        ),
         Type::Reference(reference) => format!("take ownership: `{}`", owned(&reference.elem)),
         _ => "take ownership of what it borrows, such as `String` instead of `&str`".to_owned(),
     };
@@ -280,7 +344,7 @@ fn owned(ty: &Type) -> String {
     }
 }
 
-fn unreferenced(ty: &Type) -> &Type {
+pub(crate) fn unreferenced(ty: &Type) -> &Type {
     match ty {
         Type::Reference(reference) => unreferenced(&reference.elem),
         _ => ty,

@@ -14,7 +14,7 @@ use syn::{
 };
 
 use crate::attributes::CommonOptions;
-use crate::check::check_signature;
+use crate::check::{self, check_signature};
 use crate::path;
 
 /// Tells the two attributes apart.
@@ -47,6 +47,8 @@ impl fmt::Display for Kind {
 pub(crate) enum Parameter {
     /// The context.
     Context,
+    /// A connection of this type, in a transaction that the worker ends.
+    Connection(Box<Type>),
     /// A value of the worker, of this type.
     Dependency(Box<Type>),
     /// A stored argument.
@@ -67,6 +69,7 @@ pub(crate) struct Function {
     pub(crate) name: Ident,
     pub(crate) stored_name: String,
     pub(crate) is_async: bool,
+    pub(crate) fn_token: Span,
     pub(crate) parameters: Vec<Parameter>,
     pub(crate) output: Output,
     pub(crate) support: TokenStream,
@@ -87,7 +90,15 @@ impl Function {
         let (outer_attributes, inner_attributes) =
             function.attrs.into_iter().partition(stays_outside);
         let signature = function.sig;
-        let parameters = signature.inputs.iter().map(|input| parameter(kind, input));
+        let taken = check::connection(kind, &signature);
+        let parameters = signature.inputs.iter().map(|input| match (input, taken) {
+            (FnArg::Typed(input), Some(taken)) if input == taken => {
+                let ty = check::unreferenced(&input.ty);
+                Ok(Parameter::Connection(Box::new(ty.clone())))
+            }
+            _ => parameter(kind, input),
+        });
+        let parameters = parameters.collect::<Result<_>>()?;
         let name = signature.ident;
         let stored_name = options.name.clone();
         Ok(Self {
@@ -95,7 +106,8 @@ impl Function {
             stored_name: stored_name.unwrap_or_else(|| name.unraw().to_string()),
             name,
             is_async: signature.asyncness.is_some(),
-            parameters: parameters.collect::<Result<_>>()?,
+            fn_token: signature.fn_token.span,
+            parameters,
             output: output(&signature.output, options, &support),
             visibility: function.vis,
             outer_attributes,
@@ -155,6 +167,13 @@ impl Function {
             let variable = variable(position);
             match parameter {
                 Parameter::Context => quote!(let #variable = __context;),
+                Parameter::Connection(ty) => {
+                    let (span, support) = self.support_at(ty.span());
+                    quote_spanned! {span=>
+                        let #variable =
+                            #support::connection::<#ty>(&__LONGHAUL_PARAMETERS, __connection)?;
+                    }
+                }
                 Parameter::Dependency(ty) => {
                     let (span, support) = self.support_at(ty.span());
                     quote_spanned! {span=>
@@ -229,7 +248,17 @@ impl Function {
             .iter()
             .filter_map(|parameter| match parameter {
                 Parameter::Argument(name, ty) => Some((name, &**ty)),
-                Parameter::Context | Parameter::Dependency(_) => None,
+                Parameter::Context | Parameter::Connection(_) | Parameter::Dependency(_) => None,
+            })
+    }
+
+    /// Returns the type of the connection that it takes.
+    pub(crate) fn connection(&self) -> Option<&Type> {
+        self.parameters
+            .iter()
+            .find_map(|parameter| match parameter {
+                Parameter::Connection(ty) => Some(&**ty),
+                Parameter::Context | Parameter::Dependency(_) | Parameter::Argument(..) => None,
             })
     }
 

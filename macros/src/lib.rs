@@ -62,10 +62,11 @@ use proc_macro::TokenStream;
 /// | `retries = 5` | how many attempts may follow the first when attempts fail | 0 |
 /// | `backoff = "200ms..30s"` | the delay before the second attempt, and the longest; it doubles in between | `200ms..30s` |
 /// | `timeout = "10s"` | how long one attempt may take | unlimited |
-/// | `queue = "mail"` | the queue whose workers run it | the worker that owns the run |
+/// | `queue = "mail"` | the queue whose workers run it | the worker that owns the run, or one with less to do |
 /// | `priority = 3` | which of a queue's invocations go first: the higher number | 0 |
 /// | `name = "charge"` | the name that is stored; keep it when you rename the function | the function's name |
 /// | `force_new_workflow` | a workflow that calls it starts a subworkflow | it runs as a part of the workflow |
+/// | `transactional` | its SQL is committed together with its outcome, see below | its effects and its outcome are apart |
 /// | `result` | the return type is a `Result` under another name | a `Result` is known by that name |
 /// | `crate = "path"` | where the library is, for those who re-export it | `::longhaul` |
 ///
@@ -78,6 +79,15 @@ use proc_macro::TokenStream;
 /// - `Dep<T>`: a value from `Worker::builder().provide(value)`. It is no parameter of the call.
 /// - Everything else is an argument, stored as JSON: it implements `serde::Serialize` and `DeserializeOwned`, and owns
 ///   what it holds. There can be any number.
+///
+/// - `tx: &mut SqliteConnection` or `tx: &mut PgConnection`, first after the context: only of a transactional task.
+///
+/// # Transactional tasks
+///
+/// `#[task(transactional)] async fn reserve(tx: &mut sqlx09::SqliteConnection, order: Order) -> Result<Seat>` is called as
+/// `reserve(order)`. The worker begins a transaction before the body and commits it after, together with the outcome: they
+/// stand together or not at all, wherever the process dies. An error rolls back what the body wrote. A worker whose store
+/// gives other connections does not start. In a unit test: `reserve(order).local().within(&mut *transaction).await`.
 ///
 /// # Results
 ///

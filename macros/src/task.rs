@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
-use syn::Result;
+use syn::{Result, Type};
 
 use crate::attributes::TaskAttributes;
+use crate::check::check_transactional;
 use crate::function::{Function, Kind, Parameter};
 
 /// Expands `#[task(options)] item`.
 pub(crate) fn expand(options: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let attributes = TaskAttributes::parse(options)?;
     let function = Function::parse(Kind::Task, &attributes.common, item)?;
+    check_transactional(&function, attributes.transactional)?;
     let support = &function.support;
     let stored_name = &function.stored_name;
     let settings = settings(&attributes, support);
@@ -45,7 +47,7 @@ fn dependencies(function: &Function) -> impl Iterator<Item = TokenStream> {
         .iter()
         .filter_map(move |parameter| match parameter {
             Parameter::Dependency(ty) => Some(quote!(#support::DependencyKey::of::<#ty>())),
-            Parameter::Context | Parameter::Argument(..) => None,
+            Parameter::Context | Parameter::Connection(_) | Parameter::Argument(..) => None,
         })
 }
 
@@ -73,6 +75,9 @@ fn run(function: &Function) -> (TokenStream, TokenStream) {
     let future = quote_spanned! {span=>
         #there::boxed(async move { #takes_apart #statements })
     };
+    if let Some(connection) = function.connection() {
+        return run_on(connection, support, &future);
+    }
     let run = quote! {
         #[allow(clippy::all, clippy::pedantic, clippy::nursery, reason = "generated")]
         fn __longhaul_run(
@@ -82,6 +87,29 @@ fn run(function: &Function) -> (TokenStream, TokenStream) {
         }
     };
     (run, quote!(#support::TaskBody::Async(__longhaul_run)))
+}
+
+fn run_on(
+    connection: &Type,
+    support: &TokenStream,
+    future: &TokenStream,
+) -> (TokenStream, TokenStream) {
+    let run = quote! {
+        #[allow(clippy::all, clippy::pedantic, clippy::nursery, reason = "generated")]
+        fn __longhaul_run<'a>(
+            __invocation: #support::Invocation,
+            __connection: &'a mut #support::AnyConnection,
+        ) -> #support::BoxFuture<'a, #support::Outcome> {
+            #future
+        }
+    };
+    let body = quote! {
+        #support::TaskBody::Transactional(#support::TransactionalBody {
+            connection: #support::DependencyKey::of::<#connection>(),
+            run: __longhaul_run,
+        })
+    };
+    (run, body)
 }
 
 fn settings(attributes: &TaskAttributes, support: &TokenStream) -> TokenStream {

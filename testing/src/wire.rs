@@ -55,7 +55,7 @@ pub(crate) enum Applied<'a> {
     TakeOver(&'a Result<TakenOver>),
     Leave(WorkerId),
     Arrive(&'a [ArriveRequest], &'a Result<Vec<Arrived>>),
-    Claim(&'a Result<Vec<QueuedAttempt>>),
+    Claim(WorkerId, &'a Result<Vec<QueuedAttempt>>),
     Report(&'a Result<Vec<Reported>>),
     Deliver(&'a Result<usize>),
     Beat(&'a Result<Beat>),
@@ -416,8 +416,9 @@ impl Tasks for Wire {
         self.ask("claim", move |far| {
             let request = request.clone();
             Box::pin(async move {
+                let worker = request.worker;
                 let answer = far.store.claim(request).await;
-                far.tell(&Applied::Claim(&answer));
+                far.tell(&Applied::Claim(worker, &answer));
                 answer
             })
         })

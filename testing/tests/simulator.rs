@@ -11,7 +11,7 @@ use longhaul_testing::simulate::{self, FAULTS, MARKS, Report};
 const SEEDS: u64 = 1_500;
 
 /// Is how many seeds may pass before a wrong engine is found out.
-const SEEDS_UNTIL_FOUND: u64 = 2_000;
+const SEEDS_UNTIL_FOUND: u64 = 3_000;
 
 /// Calls `work` with each number below `count`, on every processor.
 fn on_every_processor(count: u64, work: impl Fn(u64) + Sync) {

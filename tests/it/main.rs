@@ -13,10 +13,12 @@ mod world;
 
 mod bad_input;
 mod basic_workflow;
+mod claims;
 mod codec;
 mod control_flow;
 mod cost;
 mod error_recovery;
+mod fan_out;
 mod faults;
 mod golden;
 mod health;

@@ -1,5 +1,8 @@
 //! A store of its own for each test, on each backend.
 
+#[path = "schema.rs"]
+mod schema;
+
 use std::time::Duration;
 
 use longhaul::prelude::*;
@@ -8,11 +11,14 @@ use longhaul::worker::WorkerBuilder;
 /// Is the time after which a test that waits has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+pub(crate) use self::schema::Schema;
+
 pub(crate) struct World {
     url: String,
     // The last client of a memory store would take the store with it.
     keeper: Option<Client>,
     _folder: Option<tempfile::TempDir>,
+    _schema: Option<Schema>,
 }
 
 impl World {
@@ -29,6 +35,7 @@ impl World {
             keeper: Some(Client::connect(&url).await.unwrap()),
             url,
             _folder: None,
+            _schema: None,
         }
     }
 
@@ -38,6 +45,17 @@ impl World {
             url: format!("sqlite://{}", folder.path().join("store.db").display()),
             keeper: None,
             _folder: Some(folder),
+            _schema: None,
+        }
+    }
+
+    pub(crate) async fn postgres() -> Self {
+        let schema = Schema::new();
+        Self {
+            url: schema.url(),
+            keeper: None,
+            _folder: None,
+            _schema: Some(schema),
         }
     }
 
@@ -120,6 +138,12 @@ macro_rules! on_every_backend {
                 if crate::world::is_asked_for("memory") {
                     super::$name(crate::world::World::memory().await).await;
                 }
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::world::World::postgres().await).await;
             })*
         }
         mod sqlite {

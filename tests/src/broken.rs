@@ -291,6 +291,18 @@ faults! {
         "ownership::beat_counts_what_the_worker_owns",
         "cancellation::dropped_acquire_loses_no_run",
         "cancellation::dropped_start_is_whole_or_not_there";
+    /// Counts no peers.
+    HidesPeers:
+        "ownership::beat_counts_the_other_workers_that_live_and_can_run_tasks";
+    /// Counts a worker among its own peers.
+    CountsWorkersAsTheirOwnPeers:
+        "ownership::beat_counts_the_other_workers_that_live_and_can_run_tasks";
+    /// Counts the dead among peers.
+    CountsTheDeadAmongPeers:
+        "ownership::beat_counts_the_other_workers_that_live_and_can_run_tasks";
+    /// Counts workers without tasks among peers.
+    CountsTheIdleAmongPeers:
+        "ownership::beat_counts_the_other_workers_that_live_and_can_run_tasks";
     /// Tells workers that they have claimed nothing.
     ForgetsWhatWorkersClaimed:
         "tasks::beat_counts_what_the_worker_has_claimed",

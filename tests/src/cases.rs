@@ -132,6 +132,7 @@ list! { ($)
         acquired_run_is_running_without_a_due_time,
         owned_runs_are_listed_with_their_epochs_in_the_order_of_ids,
         beat_counts_what_the_worker_owns,
+        beat_counts_the_other_workers_that_live_and_can_run_tasks,
         reload_shows_an_owned_run_anew,
         reload_shows_nothing_to_whoever_does_not_own_it,
         lease_that_is_over_can_be_extended_until_somebody_takes_over,

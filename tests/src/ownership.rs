@@ -5,8 +5,8 @@ use longhaul_core::id::{ArrivalNumber, Epoch};
 use longhaul_core::status::Status;
 
 use crate::world::{
-    LEASE, SECOND, World, beat_of, lane, names, number_of, one, report_of, serves, signal_to,
-    workflow_id,
+    LEASE, SECOND, World, beat_of, join_of, lane, names, new_worker_id, number_of, one, report_of,
+    serves, signal_to, workflow_id,
 };
 
 const MOMENT: std::time::Duration = std::time::Duration::from_millis(1);
@@ -302,6 +302,25 @@ pub async fn beat_counts_what_the_worker_owns(world: World) {
     assert_eq!(world.beat(world.me).await.owned, 2);
     world.park(&mut run).await;
     assert_eq!(world.beat(world.me).await.owned, 1);
+}
+
+pub async fn beat_counts_the_other_workers_that_live_and_can_run_tasks(world: World) {
+    assert_eq!(world.beat(world.me).await.peers, 0);
+    let (leaves, dies) = (world.worker().await, world.worker().await);
+    let mut idle = join_of(new_worker_id());
+    idle.serves.tasks.clear();
+    world.backend().join(idle.clone()).await.unwrap();
+    assert_eq!(world.beat(world.me).await.peers, 2);
+    assert_eq!(world.beat(idle.worker).await.peers, 3);
+    world.backend().leave(leaves).await.unwrap();
+    assert_eq!(world.beat(world.me).await.peers, 1);
+    world.advance(LEASE);
+    world.extend(world.me).await.unwrap();
+    assert_eq!(world.beat(world.me).await.peers, 1);
+    world.advance(std::time::Duration::from_micros(1));
+    let beat = world.beat(world.me).await;
+    assert!(beat.dead.contains(&dies));
+    assert_eq!(beat.peers, 0);
 }
 
 pub async fn reload_shows_an_owned_run_anew(world: World) {

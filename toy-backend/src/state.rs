@@ -128,6 +128,7 @@ impl Store {
             outbox: !self.outbox.is_empty(),
             owned: mine().count(),
             claimed: self.claimed_by(request.worker).count(),
+            peers: self.peers(request.worker, now),
         })
     }
 
@@ -138,6 +139,13 @@ impl Store {
             .iter()
             .filter(|(_, worker)| worker.lease_until < now);
         workers.map(|(id, _)| *id).collect()
+    }
+
+    fn peers(&self, id: WorkerId, now: Timestamp) -> usize {
+        let is_peer = |(other, worker): &(&WorkerId, &Worker)| {
+            **other != id && worker.lease_until >= now && !worker.serves.tasks.is_empty()
+        };
+        self.workers.iter().filter(is_peer).count()
     }
 
     fn take_over(&mut self, request: &TakeOverRequest, now: Timestamp) -> TakenOver {

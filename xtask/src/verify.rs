@@ -7,7 +7,16 @@ use crate::process::{cargo, root, step};
 use crate::{deny, diagram, tidy};
 
 /// Lists the feature sets of the facade that must build alone.
-const FEATURES: [&str; 6] = ["", "macros", "memory", "sqlite", "testing", "full"];
+const FEATURES: [&str; 8] = [
+    "",
+    "macros",
+    "memory",
+    "sqlite",
+    "sqlx",
+    "sqlite,sqlx",
+    "testing",
+    "full",
+];
 
 /// Lists the feature sets of the simulator, which no other build turns on.
 const SIMULATOR_FEATURES: [&str; 2] = ["simulator", "broken"];

@@ -1,7 +1,7 @@
 -- Appends the turn of one run and touches nothing else: $5 run, $6 segment, $7 epoch, $8 write, $9 turn,
 -- $10 first event, $11 record.
 insert into longhaul.turn (run, segment, turn, first_event, write_id, record)
-select r.number, $6, $9, $10, $8, $11
+select r.number, $6::bigint, $9::bigint, $10::bigint, $8::uuid, $11::bytea
 from fence cross join lateral (select number from longhaul.run where run.id = $5 offset 0) r
 where (select true from longhaul.standing
        where standing.run = r.number and standing.owner = $2 and standing.epoch = $7 and standing.segment = $6)

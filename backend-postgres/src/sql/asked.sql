@@ -16,6 +16,7 @@ held as materialized (
         select standing.run from longhaul.standing
         where standing.run = a.number and standing.owner = $2 and standing.epoch = a.epoch
           and standing.segment = a.segment and (a.action not in ('park', 'end') or standing.arrivals <= a.read)
+          and (a.turn is not null or standing.last_write is distinct from a.write)
         for no key update skip locked) s
 ),
 -- Rests on what is locked; where nothing is, on an owner that nobody else can change while the lane is locked.

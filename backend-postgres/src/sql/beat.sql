@@ -1,11 +1,11 @@
 -- Tells a worker all it needs to know: $1 now, $2 worker, $3 the lease, if it is to be extended, $4 routes, $5 build,
 -- $6 queues, $7 tasks, $8 the most to count.
 with extended as (
-    update longhaul.worker set lease_until = longhaul.at($1) + $3
-    where id = $2 and died_at is null and $3 is not null returning id
+    update longhaul.worker set lease_until = longhaul.at($1) + $3::bigint
+    where id = $2 and died_at is null and $3::bigint is not null returning id
 ),
 alive as materialized (
-    select id from longhaul.worker where id = $2 and died_at is null and $3 is null union all select id from extended
+    select id from longhaul.worker where id = $2 and died_at is null and $3::bigint is null union all select id from extended
 ),
 builds as materialized (
     with recursive found (route, build) as (
@@ -56,8 +56,10 @@ select longhaul.at($1) as now,
         order by a.ready_at limit 1) x) as next_claimable,
     array(
         select w.id from longhaul.worker w
-        where not w.freed and (w.died_at is not null or w.lease_until < longhaul.at($1) and (w.id <> $2 or $3 is null))
+        where not w.freed and (w.died_at is not null or w.lease_until < longhaul.at($1) and (w.id <> $2 or $3::bigint is null))
         order by w.id) as dead,
+    (select count(*) from longhaul.worker w
+     where w.id <> $2 and w.died_at is null and w.lease_until >= longhaul.at($1) and cardinality(w.tasks) > 0) as peers,
     exists (select from longhaul.outbox) as outbox,
     (select count(*) from longhaul.standing s where s.owner = $2) as owned,
     (select count(*) from longhaul.attempt a where a.claimed_by = $2) as claimed

@@ -1,7 +1,7 @@
 -- Moves messages from the outbox to inboxes: $1 now, $2 the most. One at a time delivers, so that messages keep their
 -- order; a message that somebody delivered since this statement's snapshot is gone when its row is locked.
 with turnstile as materialized (
-    select id from longhaul.turnstile where id = 1 for update skip locked
+    select id from longhaul.turnstile where id = 1 for update
 ),
 messages as materialized (
     select m.* from turnstile cross join lateral (

@@ -66,22 +66,26 @@ labelled as (
 ),
 -- A child whose id is taken. Whether it is the sender's own is looked at once more when the message is delivered, as
 -- this statement may not see the run that took the id.
-refused as (
-    insert into longhaul.outbox (recipient, write_id, kind, name, content,
-        child, child_parent, child_operation, child_type, child_fingerprint)
-    select w.sender, gen_random_uuid(), 'subworkflow_closed', coalesce(w.operation, ''), ''::bytea,
-        w.id, w.parent, w.operation, w.type, w.fingerprint
+refused as materialized (
+    select w.member, 0 as rank, w.position, w.sender as recipient, gen_random_uuid() as write,
+        'subworkflow_closed' as kind, coalesce(w.operation, '') as name, ''::bytea as content,
+        w.id as child, w.parent as child_parent, w.operation as child_operation, w.type as child_type,
+        w.fingerprint as child_fingerprint
     from wanted w
     where (select true from grown where grown.position = w.position) is null
       and (select true from longhaul.run r
            where r.id = w.id and r.parent is not distinct from w.parent and r.type = w.type
              and r.parent_operation is not distinct from w.operation and r.fingerprint = w.fingerprint) is null
-    order by w.position
 ),
 sent as (
-    insert into longhaul.outbox (recipient, write_id, kind, name, content)
-    select m.recipient, m.write, m.kind, m.name, m.content
-    from done d join unnest($48::bigint[], $49::text[], $50::uuid[], $51::text[], $52::text[], $53::bytea[])
-        with ordinality as m (member, recipient, write, kind, name, content, position) using (member)
-    order by m.position
+    insert into longhaul.outbox (recipient, write_id, kind, name, content,
+        child, child_parent, child_operation, child_type, child_fingerprint)
+    select recipient, write, kind, name, content, child, child_parent, child_operation, child_type, child_fingerprint
+    from (
+        select * from refused
+        union all
+        select d.member, 1, m.position, m.recipient, m.write, m.kind, m.name, m.content, null, null, null, null, null
+        from done d join unnest($48::bigint[], $49::text[], $50::uuid[], $51::text[], $52::text[], $53::bytea[])
+            with ordinality as m (member, recipient, write, kind, name, content, position) using (member)) x
+    order by member, rank, position
 )

@@ -8,10 +8,10 @@ with held as materialized (
 taken as (
     delete from longhaul.attempt q using held h
     where q.run = h.run and q.claimed_by = any($2::uuid[])
-    returning q.run, q.number, q.operation, q.attempt, h.arrivals, h.status
+    returning q.run, q.number, q.claimed_by, q.operation, q.attempt, h.arrivals, h.status
 ),
 ranked as materialized (
-    select t.*, row_number() over (partition by t.run order by t.number) as rank
+    select t.*, row_number() over (partition by t.run order by t.claimed_by, t.number) as rank
     from taken t where t.status not in ('Completed', 'Failed', 'Cancelled', 'Terminated')
 ),
 put as (
@@ -26,4 +26,4 @@ raised as (
         updated_at = longhaul.at($1)
     from (select run, count(*) as count from ranked group by run) c where s.run = c.run
 )
-select count(*) from taken
+select (select count(*) from taken) as freed, (select count(*) from held) as seen

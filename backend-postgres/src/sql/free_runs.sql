@@ -13,4 +13,4 @@ freed as (
 from held where s.run = held.run
     returning s.run
 )
-select count(*) from freed
+select (select count(*) from freed) as freed, (select count(*) from held) as seen

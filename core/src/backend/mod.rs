@@ -12,6 +12,7 @@ mod request;
 mod state;
 mod tasks;
 mod timers;
+mod transactions;
 
 use std::fmt;
 
@@ -22,6 +23,10 @@ pub use request::*;
 pub use state::State;
 pub use tasks::Tasks;
 pub use timers::Timers;
+pub use transactions::{
+    AnyConnection, Begun, ConnectionType, ExistingRun, Finished, OutcomeKey, StartedInside,
+    Transaction, Transactions,
+};
 
 use crate::clock::Timestamp;
 
@@ -38,4 +43,11 @@ pub trait Backend: State + Events + Timers + Tasks + Inspect + fmt::Debug + 'sta
     /// # Guarantees
     /// - Never later than the time that the backend compares due times with.
     fn clock(&self) -> Timestamp;
+
+    /// Returns the part that shares transactions with the user's own SQL, where the store has it.
+    ///
+    /// A backend that wraps another passes it on.
+    fn transactions(&self) -> Option<&dyn Transactions> {
+        None
+    }
 }

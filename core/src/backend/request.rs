@@ -97,6 +97,9 @@ pub struct Beat {
     pub owned: usize,
     /// How many attempts the worker has claimed and not reported.
     pub claimed: usize,
+    /// How many other workers on the register are alive and can run tasks: those that are not among the dead and joined
+    /// with at least one task.
+    pub peers: usize,
 }
 
 /// Counts runs that nobody owns and some worker could take.

@@ -30,6 +30,7 @@ pub trait State: Send + Sync {
     /// - Runs blocked by the asking build are not counted as due.
     /// - Reads only, when no extension is asked for.
     /// - A worker that is not registered, as it never joined or left, gets `WorkerDead` too.
+    /// - Peers are the other workers that joined with a task and are not among the dead of the same answer.
     ///
     /// # Errors
     /// `WorkerDead`.

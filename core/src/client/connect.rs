@@ -62,8 +62,13 @@ macro_rules! connector {
     };
 }
 
-/// Lists the schemes that features of the facade of the same names bring.
-const FEATURES: [&str; 2] = ["memory", "sqlite"];
+/// Lists schemes, each with the feature of the facade that brings it.
+const FEATURES: [(&str, &str); 4] = [
+    ("memory", "memory"),
+    ("sqlite", "sqlite"),
+    ("postgres", "postgres"),
+    ("postgresql", "postgres"),
+];
 
 pub(crate) async fn open(url: &str) -> Result<Arc<dyn Backend>> {
     let Some((scheme, _)) = url.split_once(':') else {
@@ -76,12 +81,13 @@ pub(crate) async fn open(url: &str) -> Result<Arc<dyn Backend>> {
     let connector = inventory::iter::<Connector>
         .into_iter()
         .find(|connector| connector.scheme == scheme);
-    match connector {
-        Some(connector) => (connector.open)(url.to_owned()).await,
-        None if FEATURES.contains(&scheme) => Err(wrong(format!(
-            "backend `{scheme}` is not compiled in; enable the feature `{scheme}` of longhaul"
+    let feature = FEATURES.into_iter().find(|(known, _)| *known == scheme);
+    match (connector, feature) {
+        (Some(connector), _) => (connector.open)(url.to_owned()).await,
+        (None, Some((_, feature))) => Err(wrong(format!(
+            "backend `{scheme}` is not compiled in; enable the feature `{feature}` of longhaul"
         ))),
-        None => Err(wrong(format!(
+        (None, None) => Err(wrong(format!(
             "no backend is named `{scheme}` ({})",
             available()
         ))),

@@ -7,6 +7,7 @@ mod by_name;
 mod connect;
 mod handle;
 mod list;
+mod start_inside;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,9 +19,11 @@ pub use self::by_name::{Json, StartByName};
 pub use self::connect::{Connector, Opening};
 pub use self::handle::{Handle, HistoryEntry, RunInfo};
 pub use self::list::List;
+pub use self::start_inside::StartedIn;
 
 use crate::backend::{
-    Backend, Kind, QueueRecord, Result as BackendResult, RunRecord, StartRun, Started, WorkerRecord,
+    Backend, ExistingRun, Kind, QueueRecord, Result as BackendResult, StartRun, Started,
+    WorkerRecord,
 };
 use crate::call::{Call, Target};
 use crate::clock::{Environment, TokioEnvironment};
@@ -94,23 +97,7 @@ impl Client {
     /// # Cancel safety
     /// A dropped call has started the run or not; start it again under the same id to know.
     pub async fn start<R>(&self, call: Call<R>) -> Result<Handle<R>> {
-        let options = call.options;
-        let (kind, name, version, task) = match call.target {
-            Target::Task(task) => (RunKind::Task, task.name, 0, Some(options.task)),
-            Target::Workflow(workflow) => {
-                (RunKind::Workflow, workflow.name, workflow.version, None)
-            }
-        };
-        self.start_run(NewRun {
-            id: options.id.transpose()?,
-            kind,
-            workflow_type: WorkflowType::new(name)?,
-            version,
-            task,
-            tags: options.tags,
-            arguments: call.arguments?,
-        })
-        .await
+        self.start_run(NewRun::of(call)?).await
     }
 
     /// Starts a run of a type that is known by name, with arguments as JSON text: an array of arguments, or a single
@@ -149,18 +136,21 @@ impl Client {
     }
 
     pub(crate) async fn start_run<R>(&self, new: NewRun) -> Result<Handle<R>> {
-        let id = new.id.clone();
-        let id = id
-            .unwrap_or_else(|| WorkflowId::from_stored(self.inner.environment.uuid().to_string()));
+        let id = self.id_of(&new);
         let (run, first) = self.prepare(&id, &new)?;
         let handle = Handle::new(self.clone(), id, Some(new.workflow_type.clone()));
         match self.send_start(run.clone(), first).await? {
             Started::New => Ok(handle.of_new_run()),
-            Started::Exists(existing) => match difference(&run, &existing) {
-                None => Ok(handle),
-                Some(what) => Err(taken(&existing, what)),
-            },
+            Started::Exists(existing) => {
+                refuse_another(&run, &ExistingRun::from(&*existing))?;
+                Ok(handle)
+            }
         }
+    }
+
+    fn id_of(&self, new: &NewRun) -> WorkflowId {
+        let id = new.id.clone();
+        id.unwrap_or_else(|| WorkflowId::from_stored(self.inner.environment.uuid().to_string()))
     }
 
     fn prepare(&self, id: &WorkflowId, new: &NewRun) -> Result<(StartRun, Event)> {
@@ -339,23 +329,43 @@ pub(crate) struct NewRun {
     pub(crate) arguments: Payload,
 }
 
-fn difference(asked: &StartRun, existing: &RunRecord) -> Option<&'static str> {
-    let same_type = asked.identity.workflow_type == existing.identity.workflow_type
-        && asked.kind == existing.kind;
-    if !same_type {
-        return Some("another type");
+impl NewRun {
+    fn of<R>(call: Call<R>) -> Result<Self> {
+        let options = call.options;
+        let (kind, name, version, task) = match call.target {
+            Target::Task(task) => (RunKind::Task, task.name, 0, Some(options.task)),
+            Target::Workflow(workflow) => {
+                (RunKind::Workflow, workflow.name, workflow.version, None)
+            }
+        };
+        Ok(Self {
+            id: options.id.transpose()?,
+            kind,
+            workflow_type: WorkflowType::new(name)?,
+            version,
+            task,
+            tags: options.tags,
+            arguments: call.arguments?,
+        })
     }
-    (asked.fingerprint != existing.fingerprint).then_some("other arguments")
 }
 
-fn taken(existing: &RunRecord, what: &str) -> Error {
-    Error::new(
+/// Refuses a run that exists and is another than the one that was asked for.
+fn refuse_another(asked: &StartRun, existing: &ExistingRun) -> Result<()> {
+    let same_type =
+        asked.identity.workflow_type == existing.workflow_type && asked.kind == existing.kind;
+    let what = match same_type {
+        true if asked.fingerprint == existing.fingerprint => return Ok(()),
+        true => "other arguments",
+        false => "another type",
+    };
+    Err(Error::new(
         ErrorKind::AlreadyExists,
         format!(
             "run `{}` exists already with {what}: it is a `{}` and {}; use another id",
-            existing.identity.workflow_id, existing.identity.workflow_type, existing.status
+            asked.identity.workflow_id, existing.workflow_type, existing.status
         ),
-    )
+    ))
 }
 
 /// Spreads runs over partitions by the hash of their root's id.

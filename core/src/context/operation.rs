@@ -18,7 +18,7 @@ use crate::engine::chance::Use;
 use crate::engine::identifiers::subworkflow_id;
 use crate::engine::machine::{Machine, Resolution, check_payload, check_tags};
 use crate::error::{Error, ErrorKind, Result};
-use crate::history::{OperationKey, OperationKind};
+use crate::history::{OperationKey, OperationKind, Placement};
 use crate::id::{TaskName, WorkflowId, WorkflowType};
 use crate::identity::RunKind;
 use crate::options::{ClosePolicy, TaskOptions};
@@ -107,6 +107,11 @@ impl Asked {
                 operation: key.clone(),
                 task,
                 arguments,
+                placement: if options.queue.is_some() {
+                    Placement::Queued
+                } else {
+                    Placement::Local
+                },
                 options,
             },
             Self::Subworkflow(start) => Command::StartSubworkflow(start),

@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::command::Shown;
 use crate::context::{Context, Data, Signal, join_all};
 use crate::engine::execution::Program;
-use crate::engine::live::{Approach, Input, Live, Refusal, Settings, TakeUp, approach};
+use crate::engine::live::{Approach, Input, Live, Refusal, Room, Settings, TakeUp, approach};
 use crate::engine::messages::{self, ControlContent};
 use crate::error::{Error, Result};
 use crate::history::{
@@ -247,6 +247,7 @@ fn how(program: &Program) -> TakeUp<'_> {
         program,
         foreign: Arc::new(|| panic!("woken by something foreign")),
         first_write: 0,
+        room: Room::UNBOUNDED,
     }
 }
 
@@ -296,6 +297,101 @@ fn show(kind: &EventKind) -> String {
             .map(|operation| format!("{operation} ended"))
             .unwrap_or_default(),
     }
+}
+
+// --- where tasks run --------------------------------------------------------------------------------------------------
+
+/// Runs three tasks at once.
+fn fan() -> Script {
+    Script::new(async |ctx: Context| {
+        let first = ctx.receive(WORD).await?;
+        let all = join_all((0..3).map(|_| ctx.run(a()))).await;
+        let sum: Result<Vec<_>> = all.into_iter().collect();
+        Ok(format!("{first} {:?}", sum?))
+    })
+}
+
+/// Says where the last turn placed each task, what it starts here, and which attempts it puts into which queue.
+fn placed(draft: &crate::engine::live::Draft) -> String {
+    let scheduled = draft.events.iter().filter_map(|event| match &event.kind {
+        EventKind::TaskScheduled { placement, .. } => Some(format!("{placement:?}")),
+        _ => None,
+    });
+    let queued = draft.enqueue.iter().map(|attempt| {
+        format!(
+            "{} {} in {}",
+            attempt.operation, attempt.attempt, attempt.queue
+        )
+    });
+    let scheduled: Vec<_> = scheduled.collect();
+    let queued: Vec<_> = queued.collect();
+    format!("{scheduled:?} {:?} {queued:?}", draft.start)
+}
+
+#[test]
+fn tasks_beyond_the_room_of_their_owner_are_spilled() {
+    let mut script = fan();
+    script.commit();
+    script.live().set_room(Room::of(1));
+    script.signal("x");
+    assert_eq!(
+        placed(script.live().draft()),
+        "[\"Local\", \"Spilled\", \"Spilled\"] [task:a#1] \
+         [\"task:a#2 1 in longhaul:spilled\", \"task:a#3 1 in longhaul:spilled\"]"
+    );
+}
+
+#[test]
+fn placement_is_what_was_recorded_however_much_room_there_is_at_replay() {
+    let mut script = fan();
+    script.commit();
+    script.live().set_room(Room::of(1));
+    script.signal("x").commit();
+    let mut script = script.replayed();
+    let draft = script.live().draft();
+    assert_eq!(placed(draft), "[] [task:a#1] []");
+    script.done("a", 3, 7).done("a", 1, 5).done("a", 2, 6);
+    let ended = script.commit();
+    assert!(ended.ends_with("result \"x [5, 6, 7]\""), "{ended}");
+}
+
+#[test]
+fn lost_and_failed_attempts_of_a_spilled_task_stay_in_the_queue() {
+    let mut script = Script::new(async |ctx: Context| {
+        let word = ctx.receive(WORD).await?;
+        let retried = a().retry(crate::retry::RetryPolicy::exponential(1));
+        Ok(format!("{word} {}", ctx.run(retried).await?))
+    });
+    script.commit();
+    script.live().set_room(Room::of(0));
+    script.signal("x").commit();
+    script.live().set_room(Room::UNBOUNDED);
+    script.arrive(ArrivalKind::AttemptLost, "task:a#1", vec![0, 0, 0, 1]);
+    let queued = "[\"task:a#1 2 in longhaul:spilled\"]";
+    assert_eq!(placed(script.live().draft()), format!("[] [] {queued}"));
+    script.commit();
+    script.take(Input::Outcome {
+        operation: OperationKey::new(OperationKind::Task, "a", 1),
+        attempt: 2,
+        outcome: Err(Error::failed("once")),
+    });
+    let queued = "[\"task:a#1 3 in longhaul:spilled\"]";
+    assert_eq!(placed(script.live().draft()), format!("[] [] {queued}"));
+}
+
+#[test]
+fn task_that_runs_here_already_stays_when_its_turn_is_made_again() {
+    let mut script = Script::new(async |ctx: Context| ctx.run(a()).await);
+    assert!(script.live().draft().only_schedules_one_local_task());
+    let running = script.live().take_starts().into_iter().collect();
+    let (acquired, program) = (script.acquired(), Arc::clone(&script.program));
+    let how = TakeUp {
+        room: Room::of(0),
+        ..how(&program)
+    };
+    let live = Live::take_up(&acquired, &how, script.clock, Some(running)).unwrap();
+    assert!(live.draft().only_schedules_one_local_task());
+    assert!(live.draft().enqueue.is_empty());
 }
 
 // --- order within a turn ----------------------------------------------------------------------------------------------

@@ -11,6 +11,9 @@ use crate::id::QueueName;
 /// Is the record that format 1 wrote of [`events`].
 const FORMAT_1: &[u8] = include_bytes!("format-1.record");
 
+/// Is the record that format 1 wrote of [`placed`].
+const FORMAT_1_PLACED: &[u8] = include_bytes!("format-1-placed.record");
+
 fn key(kind: OperationKind, name: &str) -> OperationKey {
     OperationKey::new(kind, name, 2)
 }
@@ -97,6 +100,20 @@ fn of_tasks() -> Vec<EventKind> {
             value: payload("value"),
         },
     ]
+}
+
+/// Makes a task of each placement, without those options that came with the first record.
+fn placed() -> Vec<Event> {
+    let placements = [Placement::Local, Placement::Queued, Placement::Spilled];
+    let kinds = placements.map(|placement| EventKind::TaskScheduled {
+        operation: key(OperationKind::Task, "charge"),
+        task: TaskName::from_stored("charge"),
+        arguments: payload("order"),
+        options: Box::default(),
+        placement,
+    });
+    let at = Timestamp::from_micros(1_767_225_600_000_000);
+    kinds.into_iter().map(|kind| Event { at, kind }).collect()
 }
 
 fn of_waits() -> Vec<EventKind> {
@@ -212,22 +229,31 @@ fn every_kind_of_event_is_in_the_golden_record() {
 }
 
 #[test]
-fn record_of_format_1_still_means_the_same() {
-    let read = decode_record(FORMAT_1).unwrap();
-    for (read, written) in read.iter().zip(events()) {
-        assert_eq!(*read, written);
+fn records_of_format_1_still_mean_the_same() {
+    for (record, events) in [(FORMAT_1, events()), (FORMAT_1_PLACED, placed())] {
+        let read = decode_record(record).unwrap();
+        for (read, written) in read.iter().zip(&events) {
+            assert_eq!(read, written);
+        }
+        assert_eq!(read.len(), events.len());
     }
-    assert_eq!(read.len(), events().len());
 }
 
 #[test]
-#[ignore = "writes the record that the other test reads; it is kept, not written anew"]
-fn writes_the_golden_record() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/history/format-1.record");
-    let is_empty = std::fs::metadata(&path).is_ok_and(|file| file.len() == 0);
-    assert!(
-        is_empty,
-        "the golden record is there; add another beside it"
-    );
-    std::fs::write(path, encode_record(&events()).unwrap()).unwrap();
+#[ignore = "writes the records that the other test reads; they are kept, not written anew"]
+fn writes_the_golden_records() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/history");
+    let records = [
+        ("format-1.record", events()),
+        ("format-1-placed.record", placed()),
+    ];
+    let mut written = 0;
+    for (name, events) in records {
+        let path = folder.join(name);
+        if std::fs::metadata(&path).is_ok_and(|file| file.len() == 0) {
+            std::fs::write(path, encode_record(&events).unwrap()).unwrap();
+            written += 1;
+        }
+    }
+    assert!(written > 0, "no record is empty; add another beside them");
 }

@@ -3,11 +3,13 @@
 //! Invariants: there is one item per parameter, however many there are; what cannot be read is an error that no retry
 //! can help and that names the parameters which the function takes.
 
+use std::any::Any;
 use std::fmt;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::backend::AnyConnection;
 use crate::call::{Call, Target};
 use crate::error::{Error, ErrorKind, Result};
 use crate::payload::Payload;
@@ -223,6 +225,26 @@ pub fn dependency<T: ?Sized + Send + Sync + 'static>(
     })
 }
 
+/// Takes the connection of a transactional task.
+///
+/// # Errors
+/// `InvalidInput` when it is of another type.
+pub fn connection<'a, T: Any + Send>(
+    parameters: &Parameters,
+    given: &'a mut AnyConnection,
+) -> Result<&'a mut T> {
+    given.downcast_mut().ok_or_else(|| {
+        Error::new(
+            ErrorKind::InvalidInput,
+            format!(
+                "{} runs on a `{}`, and was given another connection",
+                parameters.target,
+                std::any::type_name::<T>()
+            ),
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,6 +333,18 @@ mod tests {
             );
             assert!(error.message().contains(what), "{stored}: {error}");
         }
+    }
+
+    #[test]
+    fn connection_of_another_type_is_refused_with_the_type_that_is_taken() {
+        let mut given = 7_u32;
+        *connection::<u32>(&SHARED, &mut given).unwrap() += 1;
+        assert_eq!(given, 8);
+        let error = connection::<String>(&SHARED, &mut given).unwrap_err();
+        assert_eq!(
+            error.message(),
+            "task `charge` runs on a `alloc::string::String`, and was given another connection"
+        );
     }
 
     #[test]

@@ -33,9 +33,9 @@ pub fn encode_output<T: Output>(value: &T) -> Outcome {
 }
 
 /// Boxes the future of a task or workflow.
-pub fn boxed<F>(future: F) -> BoxFuture<'static, Outcome>
+pub fn boxed<'a, F>(future: F) -> BoxFuture<'a, Outcome>
 where
-    F: Future<Output = Outcome> + Send + 'static,
+    F: Future<Output = Outcome> + Send + 'a,
 {
     Box::pin(future)
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 
 use super::{Dependencies, DependencyKey};
+use crate::backend::AnyConnection;
 use crate::context::{Context, TaskContext};
 use crate::history::Outcome;
 use crate::id::{Route, TaskName, WorkflowType};
@@ -59,6 +60,17 @@ pub enum TaskBody {
     Async(fn(Invocation) -> BoxFuture<'static, Outcome>),
     /// Comes from a plain `fn` and belongs on the pool for blocking work.
     Blocking(fn(Invocation) -> Outcome),
+    /// Comes from an `async fn` that is given a connection with an open transaction.
+    Transactional(TransactionalBody),
+}
+
+/// Is the body of a task whose SQL is committed together with its outcome.
+#[derive(Debug, Clone, Copy)]
+pub struct TransactionalBody {
+    /// The type of the connection that it takes.
+    pub connection: DependencyKey,
+    /// What runs.
+    pub run: for<'a> fn(Invocation, &'a mut AnyConnection) -> BoxFuture<'a, Outcome>,
 }
 
 /// Is all that one attempt of a task is given.

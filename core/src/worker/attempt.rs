@@ -25,6 +25,7 @@ use crate::registry::{Invocation, TaskBody, TaskDefinition};
 use crate::worker::lane::{Lane, LaneInput};
 use crate::worker::run::Attempt;
 use crate::worker::shared::Shared;
+use crate::worker::transactional;
 
 /// Is everything an attempt needs.
 pub(crate) struct AttemptRequest {
@@ -206,38 +207,64 @@ pub(crate) async fn run_attempt(
     let Some(definition) = shared.registry.task(name) else {
         return Err(shared.registry.not_registered("task", name));
     };
-    let limit = request.options.timeout;
     tracing::debug!(
         run = %request.identity.workflow_id, operation = %request.operation, attempt = request.attempt,
         "attempt started"
     );
-    let cancelled = request.cancelled.clone();
-    let body = run_body(shared, definition, request);
-    let Some(limit) = limit else {
-        return Ok(body.await);
-    };
-    let expired = shared.environment.sleep(limit);
-    tokio::select! {
-        biased;
-        outcome = body => Ok(outcome),
-        () = expired => {
-            cancelled.raise();
-            Ok(Err(timed_out(definition.name, limit)))
+    let (limit, cancelled) = (request.options.timeout, request.cancelled.clone());
+    let expired = || timed_out(definition.name, limit.unwrap_or_default());
+    match definition.body {
+        TaskBody::Async(body) => {
+            let body = run_body(shared, definition, request, body);
+            Ok(within(shared, limit, &cancelled, expired, body).await)
+        }
+        TaskBody::Blocking(body) => {
+            let body = run_body(shared, definition, request, |invocation| {
+                run_blocking(shared, definition.name, body, invocation)
+            });
+            Ok(within(shared, limit, &cancelled, expired, body).await)
+        }
+        TaskBody::Transactional(body) => {
+            transactional::run(shared, definition, body, request).await
         }
     }
 }
 
-fn timed_out(task: &str, limit: Duration) -> Error {
+/// Waits for a body until its time is over.
+pub(super) async fn within(
+    shared: &Shared,
+    limit: Option<Duration>,
+    cancelled: &CancelFlag,
+    expired: impl FnOnce() -> Error,
+    body: impl Future<Output = Outcome>,
+) -> Outcome {
+    let Some(limit) = limit else {
+        return body.await;
+    };
+    let time = shared.environment.sleep(limit);
+    tokio::select! {
+        biased;
+        outcome = body => outcome,
+        () = time => {
+            cancelled.raise();
+            Err(expired())
+        }
+    }
+}
+
+pub(super) fn timed_out(task: &str, limit: Duration) -> Error {
     Error::new(
         ErrorKind::TimedOut,
         format!("task `{task}` took longer than {limit:?}"),
     )
 }
 
-async fn run_body(
+/// Runs a task's body: its arguments decoded, a panic caught, its result checked and encoded.
+pub(super) async fn run_body<F: Future<Output = Outcome>>(
     shared: &Arc<Shared>,
     definition: &'static TaskDefinition,
     request: AttemptRequest,
+    body: impl FnOnce(Invocation) -> F,
 ) -> Outcome {
     let codecs = &shared.settings.codecs;
     let run = request.identity.workflow_id.clone();
@@ -252,13 +279,10 @@ async fn run_body(
         dependencies: Arc::clone(&shared.dependencies),
         context: task_context(shared, request),
     };
-    let result = match definition.body {
-        TaskBody::Async(body) => AssertUnwindSafe(async move { body(invocation).await })
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|panic| Err(panicked(definition.name, &*panic))),
-        TaskBody::Blocking(body) => run_blocking(shared, definition.name, body, invocation).await,
-    }?;
+    let result = AssertUnwindSafe(async move { body(invocation).await })
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|panic| Err(panicked(definition.name, &*panic)))?;
     check_payload(&result, &shared.settings.limits, "result", definition.name)?;
     codecs.encode(result, &binding("result"))
 }

@@ -146,8 +146,9 @@ impl WorkerBuilder {
     /// Joins the store, takes over what dead workers left, and begins to work.
     ///
     /// # Errors
-    /// `NotRegistered` when a task lacks a dependency (named with its type); `InvalidInput` for options that make no
-    /// sense; `Unavailable` when the backend cannot be reached.
+    /// `NotRegistered` when a task lacks a dependency (named with its type), or is transactional and takes a connection
+    /// that the store does not give; `InvalidInput` for options that make no sense; `Unavailable` when the backend cannot
+    /// be reached.
     pub async fn start(self) -> Result<Worker> {
         let (lane, lane_inputs) = mpsc::unbounded_channel();
         let (shared, hub) = self.into_shared(lane)?;
@@ -163,6 +164,11 @@ impl WorkerBuilder {
     ) -> Result<(Arc<Shared>, Arc<crate::hub::Hub>)> {
         let registry = self.registry()?;
         registry.check_dependencies(&self.dependencies)?;
+        let backend = self.client.backend();
+        let given = backend
+            .transactions()
+            .map(|shared| shared.connection_type());
+        registry.check_connections(backend.name(), given)?;
         check_options(&self.options)?;
         let queues = std::mem::take(&mut self.queues);
         self.options.queues = served_queues(queues, &registry, self.options.slots)?;
@@ -170,20 +176,18 @@ impl WorkerBuilder {
             Some(build) => build?,
             None => build_of_this_program(),
         };
+        let tasks = tasks_of(&registry);
+        let named = self.options.queues.iter().map(|(queue, _)| queue.clone());
+        let spilled = (!tasks.is_empty()).then(QueueName::spilled);
         let serves = Serves {
             routes: registry.routes(),
-            tasks: tasks_of(&registry),
-            queues: self
-                .options
-                .queues
-                .iter()
-                .map(|(queue, _)| queue.clone())
-                .collect(),
+            queues: named.chain(spilled).collect(),
+            tasks,
             build,
         };
         let hub = self.client.hub();
         let parts = shared::Parts {
-            backend: self.client.backend(),
+            backend,
             environment: self.client.environment(),
             hub: Arc::clone(&hub),
             settings: self.client.settings(),

@@ -1,6 +1,7 @@
 //! Attempts from task queues: claimed, run, reported.
 //!
-//! Invariants: a claim belongs to the worker's lease; its outcome goes to the inbox of its run, whoever owns that.
+//! Invariants: a claim belongs to the worker's lease; its outcome goes to the inbox of its run, whoever owns that. One
+//! request claims for all queues; one request of reports is in flight, and what ends meanwhile goes with the next.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use tokio::sync::mpsc;
 
 use crate::backend::{AttemptReport, ClaimRequest, Error as BackendError, QueuedAttempt, Reported};
 use crate::clock::Abort;
@@ -30,19 +32,29 @@ type Claimed = (QueueName, Option<Box<dyn Abort>>);
 
 type Running = Arc<Mutex<BTreeMap<Name, Claimed>>>;
 
+/// Is the most reports in one request.
+const REPORTED_AT_ONCE: usize = 256;
+
 /// Holds the claimed attempts that run here.
 pub(crate) struct Claims {
     shared: Arc<Shared>,
     running: Running,
+    reports: mpsc::UnboundedSender<AttemptReport>,
+    reporter: Box<dyn Abort>,
     /// How many looks in a row found more claimed attempts than run here.
     missing: u32,
 }
 
 impl Claims {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let running = Running::default();
+        let (reports, ended) = mpsc::unbounded_channel();
+        let reporting = report_all(Arc::clone(&shared), Arc::clone(&running), ended);
         Self {
+            reporter: shared.spawn("reporter", reporting),
             shared,
-            running: Running::default(),
+            running,
+            reports,
             missing: 0,
         }
     }
@@ -63,6 +75,7 @@ impl Claims {
                 tasks: self.shared.serves.tasks.clone(),
             })
             .await?;
+        tracing::debug!(attempts = claimed.len(), "claimed from queues");
         for attempt in claimed {
             self.start(worker, attempt);
         }
@@ -91,8 +104,8 @@ impl Claims {
 
     /// Stops everything, as the claims are another's now.
     pub(crate) fn forget_all(&self) {
-        let running =
-            std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        let running = std::mem::take(&mut *lock(&self.running));
+        self.shared.load.set_claimed(0);
         for (_, task) in running.into_values() {
             if let Some(task) = task {
                 task.abort();
@@ -101,42 +114,56 @@ impl Claims {
     }
 
     fn free_slots(&self) -> Vec<(QueueName, usize)> {
-        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let running = lock(&self.running);
         let used = |queue: &QueueName| running.values().filter(|(used, _)| used == queue).count();
-        self.shared
-            .options
-            .queues
-            .iter()
-            .map(|(queue, slots)| (queue.clone(), slots.saturating_sub(used(queue))))
+        let options = &self.shared.options;
+        let named = options.queues.iter();
+        let named = named.map(|(queue, slots)| (queue.clone(), slots.saturating_sub(used(queue))));
+        let spilled = QueueName::spilled();
+        let free = self
+            .shared
+            .load
+            .free_for_spilled(options.slots, used(&spilled));
+        named
+            .chain([(spilled, free)])
             .filter(|(_, free)| *free > 0)
             .collect()
     }
 
     fn start(&self, worker: WorkerId, attempt: QueuedAttempt) {
         let name = name_of(&attempt);
-        let entry = (attempt.queue.clone(), None);
-        match lock(&self.running).entry(name.clone()) {
-            Entry::Occupied(_) => return,
-            Entry::Vacant(vacant) => vacant.insert(entry),
-        };
-        let (shared, running) = (Arc::clone(&self.shared), Arc::clone(&self.running));
-        let done = name.clone();
+        if !self.add(&name, &attempt.queue) {
+            return;
+        }
+        let (shared, reports) = (Arc::clone(&self.shared), self.reports.clone());
         let task = self.shared.spawn("queued attempt", async move {
-            let content = execute(&shared, &attempt).await;
-            if let Some(content) = content {
-                report(&shared, worker, attempt, content).await;
+            if let Some(content) = execute(&shared, &attempt).await {
+                drop(reports.send(report_of(&shared, worker, attempt, content)));
             }
-            lock(&running).remove(&done);
-            shared.nudge.notify_one();
         });
         if let Some((_, slot)) = lock(&self.running).get_mut(&name) {
             *slot = Some(task);
         }
     }
+
+    /// Takes note of an attempt; says whether it was not here yet.
+    fn add(&self, name: &Name, queue: &QueueName) -> bool {
+        let mut running = lock(&self.running);
+        let is_new = match running.entry(name.clone()) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(vacant) => {
+                vacant.insert((queue.clone(), None));
+                true
+            }
+        };
+        self.shared.load.set_claimed(running.len());
+        is_new
+    }
 }
 
 impl Drop for Claims {
     fn drop(&mut self) {
+        self.reporter.abort();
         self.forget_all();
     }
 }
@@ -191,33 +218,73 @@ fn request(shared: &Arc<Shared>, attempt: &QueuedAttempt) -> Result<AttemptReque
     })
 }
 
-async fn report(shared: &Shared, worker: WorkerId, attempt: QueuedAttempt, content: Vec<u8>) {
-    let report = AttemptReport {
+fn report_of(
+    shared: &Shared,
+    worker: WorkerId,
+    attempt: QueuedAttempt,
+    content: Vec<u8>,
+) -> AttemptReport {
+    AttemptReport {
         worker,
-        run: attempt.run.clone(),
+        run: attempt.run,
         segment: attempt.segment,
         operation: attempt.operation,
         attempt: attempt.attempt,
         write: WriteId(shared.environment.uuid()),
         content,
-    };
+    }
+}
+
+/// Reports what ended, all that waits together.
+async fn report_all(
+    shared: Arc<Shared>,
+    running: Running,
+    mut ended: mpsc::UnboundedReceiver<AttemptReport>,
+) {
+    while let Some(first) = ended.recv().await {
+        let mut batch = vec![first];
+        while batch.len() < REPORTED_AT_ONCE
+            && let Ok(next) = ended.try_recv()
+        {
+            batch.push(next);
+        }
+        report(&shared, &batch).await;
+        let mut running = lock(&running);
+        for one in batch {
+            running.remove(&(one.run, one.segment, one.operation, one.attempt));
+        }
+        shared.load.set_claimed(running.len());
+        shared.nudge.notify_one();
+    }
+}
+
+async fn report(shared: &Shared, batch: &[AttemptReport]) {
     let mut pause = Duration::from_millis(20);
     loop {
-        match shared.heard(shared.backend.report(vec![report.clone()]).await) {
-            Ok(answers) => {
-                if let Some(Reported::Accepted { owner }) = answers.first() {
-                    shared.hub.arrived(&attempt.run, *owner, None);
-                }
-                return;
-            }
+        match shared.heard(shared.backend.report(batch.to_vec()).await) {
+            Ok(answers) => return tell_owners(shared, batch, &answers),
             Err(error) if error.should_ask_again() => {
                 shared.environment.sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(1));
             }
             Err(error) => {
-                tracing::warn!(run = %attempt.run, %error, "outcome not accepted");
+                tracing::warn!(outcomes = batch.len(), %error, "outcomes not accepted");
                 return;
             }
         }
+    }
+}
+
+/// Tells the owners in this process that something arrived, each run once.
+fn tell_owners(shared: &Shared, batch: &[AttemptReport], answers: &[Reported]) {
+    let accepted = batch.iter().zip(answers);
+    let runs: BTreeMap<_, _> = accepted
+        .filter_map(|(report, answer)| match answer {
+            Reported::Accepted { owner } => Some((&report.run, *owner)),
+            Reported::Stale => None,
+        })
+        .collect();
+    for (run, owner) in runs {
+        shared.hub.arrived(run, owner, None);
     }
 }

@@ -160,6 +160,7 @@ impl Keeper {
         if beat.outbox {
             self.deliver().await?;
         }
+        self.shared.load.set_peers(beat.peers);
         self.find_missing(beat.owned).await?;
         self.claims.find_missing(beat.claimed).await?;
         self.next_due = [beat.due.next, beat.next_claimable]

@@ -17,7 +17,7 @@ use crate::backend::{
 };
 use crate::clock::{BoxFuture, Timestamp};
 use crate::engine::execution::{ForeignWake, not_durable};
-use crate::engine::live::{Input, Live, Refusal, TakeUp};
+use crate::engine::live::{Input, Live, Refusal, Room, TakeUp};
 use crate::error::Error;
 use crate::history::{Event, OperationKey, Outcome};
 use crate::id::{Epoch, WorkflowId};
@@ -249,6 +249,7 @@ impl Lane {
             program: &program,
             foreign: self.foreign_wake(&id, record.epoch),
             first_write: self.shared.first_write(),
+            room: self.room(),
         };
         match Live::begin(record, first, &how) {
             Ok(live) => {
@@ -283,6 +284,7 @@ impl Lane {
             program: &program,
             foreign: self.foreign_wake(&id, record.epoch),
             first_write: self.shared.first_write(),
+            room: self.room(),
         };
         match Live::take_up(acquired, &how, self.clock(), None) {
             Ok(live) => {
@@ -327,6 +329,7 @@ impl Lane {
             program: &program,
             foreign,
             first_write: self.shared.first_write(),
+            room: self.room(),
         };
         let now = self.clock();
         match Live::take_up(&acquired, &how, now, Some(undone)) {
@@ -384,12 +387,13 @@ impl Lane {
     }
 
     fn give(&mut self, id: &WorkflowId, input: Input) {
-        let now = self.clock();
+        let (now, room) = (self.clock(), self.room());
         if let Some(run) = self.runs.get_mut(id) {
             run.held_until = None;
             if run.is_waiting() {
                 run.queued.push_back(input);
             } else {
+                run.live.set_room(room);
                 run.live.take(input, now);
                 self.touch(id);
             }
@@ -398,8 +402,9 @@ impl Lane {
 
     /// Gives a run what waited for its turn to be answered.
     pub(crate) fn give_queued(&mut self, id: &WorkflowId) {
-        let now = self.clock();
+        let (now, room) = (self.clock(), self.room());
         if let Some(run) = self.runs.get_mut(id) {
+            run.live.set_room(room);
             while let Some(input) = run.queued.pop_front() {
                 run.live.take(input, now);
             }
@@ -416,6 +421,9 @@ impl Lane {
         let Some(run) = self.runs.get_mut(id) else {
             return;
         };
+        let (before, here) = (run.counted, run.live.handed_out());
+        self.shared.load.change_local(before, here);
+        run.counted = here;
         if let Some(before) = run.deadline.take() {
             self.deadlines.remove(&(before, id.clone()));
         }
@@ -453,6 +461,10 @@ impl Lane {
         self.shared.backend.clock()
     }
 
+    fn room(&self) -> Room {
+        self.shared.load.room(self.shared.options.slots)
+    }
+
     fn until_deadline(&self) -> Option<Duration> {
         let (deadline, _) = self.deadlines.first()?;
         Some(
@@ -474,7 +486,7 @@ impl Lane {
     }
 
     fn on_deadline(&mut self, id: &WorkflowId, now: Duration) {
-        let clock = self.clock();
+        let (clock, room) = (self.clock(), self.room());
         let park_after = self.shared.options.park_after;
         let Some(run) = self.runs.get_mut(id) else {
             return;
@@ -483,6 +495,7 @@ impl Lane {
         if run.held_until.is_some_and(|held| held <= now) {
             run.held_until = None;
         } else if run.live.wake_at().is_some_and(|due| due <= clock) {
+            run.live.set_room(room);
             run.live.take(Input::Due, clock);
         } else if run
             .idle_since
@@ -550,6 +563,7 @@ impl Lane {
         self.to_read.remove(id);
         if let Some(mut run) = self.runs.remove(id) {
             run.abort_attempts();
+            self.shared.load.change_local(run.counted, 0);
             if let Some(deadline) = run.deadline {
                 self.deadlines.remove(&(deadline, id.clone()));
             }

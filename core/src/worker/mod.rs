@@ -17,11 +17,13 @@ mod health;
 mod keeper;
 pub(crate) mod lane;
 mod lease;
+mod load;
 pub(crate) mod program;
 mod run;
 pub(crate) mod shared;
 mod starter;
 mod suspects;
+mod transactional;
 
 use std::future::Future;
 use std::sync::atomic::Ordering;
@@ -109,13 +111,19 @@ impl Worker {
         drop(shared.lane.send(LaneInput::Drain));
         let done = take(&self.parts.lane_done);
         if let Some(mut done) = done {
-            let patience = shared.environment.sleep(shared.options.drain_timeout);
+            let mut patience = shared.environment.sleep(shared.options.drain_timeout);
             let is_done = tokio::select! {
                 biased;
                 _ = &mut done => true,
-                () = patience => false,
+                () = &mut patience => false,
             };
-            if !is_done {
+            if is_done {
+                tokio::select! {
+                    biased;
+                    () = shared.load.claims_ended() => {}
+                    () = patience => tracing::warn!("attempts from queues did not end in time; they are given up"),
+                }
+            } else {
                 tracing::warn!("attempts did not end in time; their outcomes are lost");
                 drop(shared.lane.send(LaneInput::AbandonAttempts));
                 if in_time(shared, done).await.is_none() {

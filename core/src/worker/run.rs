@@ -71,6 +71,8 @@ pub(crate) struct Run {
     pub(crate) seen: ArrivalNumber,
     pub(crate) refusals: u32,
     pub(crate) sealed: bool,
+    /// How many of its attempts the worker's load counts.
+    pub(crate) counted: usize,
 }
 
 impl fmt::Debug for Run {
@@ -97,6 +99,7 @@ impl Run {
             ending: None,
             refusals: 0,
             sealed: false,
+            counted: 0,
         }
     }
 

@@ -18,6 +18,7 @@ use crate::identity::RunKind;
 use crate::registry::{Dependencies, Registration, Registry};
 use crate::worker::health::Vitals;
 use crate::worker::lane::LaneInput;
+use crate::worker::load::Load;
 use crate::worker::program::program_of;
 
 /// Numbers the lanes of a worker: each has one request in flight.
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) serves: Serves,
     pub(crate) vitals: Arc<Vitals>,
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) load: Load,
     take_ups: AtomicU64,
     pub(crate) nudge: Arc<Notify>,
     pub(crate) deliver: Notify,
@@ -86,6 +88,7 @@ impl Shared {
             options: parts.options,
             serves: parts.serves,
             vitals: Arc::new(Vitals::new(worker, Arc::clone(&parts.environment))),
+            load: Load::default(),
             take_ups: AtomicU64::new(0),
             nudge: Arc::new(Notify::new()),
             deliver: Notify::new(),

@@ -9,6 +9,11 @@ async fn charge(total: u64) -> u64 {
     total
 }
 
+#[task(queue = "longhaul:spilled")]
+async fn ship(total: u64) -> u64 {
+    total
+}
+
 #[workflow(name = "task:checkout", version = 0)]
 async fn checkout(ctx: Context) {}
 

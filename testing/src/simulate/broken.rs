@@ -19,7 +19,7 @@ pub(crate) enum Wrong {
 }
 
 /// Names every wrong variant.
-pub(crate) const ALL: [(&str, Wrong); 30] = [
+pub(crate) const ALL: [(&str, Wrong); 32] = [
     (
         "acknowledges before the commit",
         Wrong::Engine(Sabotage::AcknowledgeBeforeCommit),
@@ -56,6 +56,14 @@ pub(crate) const ALL: [(&str, Wrong); 30] = [
     (
         "forgets lost attempts",
         Wrong::Engine(Sabotage::ForgetLostAttempts),
+    ),
+    (
+        "starts spilled tasks itself as well",
+        Wrong::Engine(Sabotage::StartSpilledTasks),
+    ),
+    (
+        "records spilled tasks as its own",
+        Wrong::Engine(Sabotage::RecordSpilledAsLocal),
     ),
     (
         "has no fence at all",

@@ -88,9 +88,11 @@ async fn simulate(scenario: &Scenario, flaw: Flaw) -> Report {
         .iter()
         .map(|plan| tokio::spawn(drive(Arc::clone(&fleet), plan.clone())))
         .collect();
-    for deed in deeds {
-        drop(deed.await);
-    }
+    let deeds = async {
+        for deed in deeds {
+            drop(deed.await);
+        }
+    };
     let drivers = async {
         for driver in drivers {
             if driver.await.is_err() {
@@ -107,13 +109,12 @@ async fn simulate(scenario: &Scenario, flaw: Flaw) -> Report {
         tokio::time::sleep(faults_end).await;
         fleet.sky.mend();
     };
-    drop(
-        tokio::time::timeout(
-            faults_end + PATIENCE,
-            futures_util::future::join(drivers, mending),
-        )
-        .await,
-    );
+    // A shutdown never ends where a run can never be given back, as on a wrong store.
+    let all = async {
+        deeds.await;
+        futures_util::future::join(drivers, mending).await
+    };
+    drop(tokio::time::timeout(faults_end * 2 + PATIENCE, all).await);
     fleet.stop();
     fleet.judge().await
 }

@@ -131,7 +131,7 @@ impl<'a> Author<'a> {
             0..=29 => Step::Act(self.act()),
             30..=34 => Step::Inline(self.chance.within(0..=200)),
             35..=41 => {
-                let count = self.chance.within(2..=5);
+                let count = self.width();
                 Step::Each((0..count).map(|_| self.act()).collect())
             }
             42..=50 if depth > 0 && has_names => {
@@ -142,7 +142,7 @@ impl<'a> Author<'a> {
             }
             61..=68 => Step::Sleep(self.nap()),
             69..=80 => {
-                let limit = self.chance.happens(400);
+                let limit = self.chance.happens(600);
                 Step::Receive(name, limit.then(|| self.limit()))
             }
             81..=86 if depth > 0 && has_names => {
@@ -154,6 +154,14 @@ impl<'a> Author<'a> {
             92..=95 => Step::Get(name),
             96..=97 => Step::Record,
             _ => Step::Draw,
+        }
+    }
+
+    /// Draws how many tasks run at once; sometimes more than a worker with few slots keeps.
+    fn width(&mut self) -> u64 {
+        match self.chance.happens(300) {
+            true => self.chance.within(6..=24),
+            false => self.chance.within(2..=5),
         }
     }
 

@@ -5,16 +5,17 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use longhaul_core::backend::{
-    AcquiredRun, Arrived, Kind, Lane, Reported, RunUpdate, StartRun, Started, TurnCommit, Verdict,
+    AcquiredRun, Arrived, Kind, Lane, QueuedAttempt, Reported, RunUpdate, StartRun, Started,
+    TurnCommit, Verdict,
 };
 use longhaul_core::clock::Timestamp;
-use longhaul_core::history::{Event, EventKind, decode_record};
-use longhaul_core::id::{Epoch, WorkerId, WorkflowId, WriteId};
+use longhaul_core::history::{Event, EventKind, Placement, decode_record};
+use longhaul_core::id::{Epoch, QueueName, WorkerId, WorkflowId, WriteId};
 
 use crate::wire::Applied;
 
 /// Lists the rare branches that a simulation worth its name reaches.
-pub(crate) const MARKS: [&str; 23] = [
+pub(crate) const MARKS: [&str; 26] = [
     "answer of a start lost, then asked again",
     "attempt in a queue lost",
     "attempt lost",
@@ -33,6 +34,9 @@ pub(crate) const MARKS: [&str; 23] = [
     "signal and time limit in one turn",
     "signal before its wait",
     "signal to a finished run",
+    "spilled",
+    "spilled attempt claimed by a peer",
+    "spilled attempt lost",
     "subworkflow ended while its parent was parked",
     "takeover of a crashed worker timed",
     "timer due while nobody owned its run",
@@ -152,7 +156,7 @@ impl Log {
                     self.mark("late outcome refused");
                 }
             }
-            Applied::Claim(Ok(claimed)) => self.trace.add(&claimed.len().to_le_bytes()),
+            Applied::Claim(worker, Ok(claimed)) => self.on_claim(*worker, claimed),
             Applied::Deliver(Ok(moved)) => self.trace.add(&moved.to_le_bytes()),
             Applied::Beat(Err(error)) if error.kind() == Kind::WorkerDead => {
                 self.mark("worker told that it is dead");
@@ -224,6 +228,16 @@ impl Log {
             self.mark("run owned by several workers in turn");
         }
         self.mark_acquired(at, acquired, was_parked);
+    }
+
+    fn on_claim(&mut self, worker: WorkerId, claimed: &[QueuedAttempt]) {
+        self.trace.add(&claimed.len().to_le_bytes());
+        for attempt in claimed.iter().filter(|one| is_spilled(one)) {
+            let owner = self.runs.get(&attempt.run).and_then(|seen| seen.owner);
+            if owner.is_some_and(|(owner, _)| owner != worker) {
+                self.mark("spilled attempt claimed by a peer");
+            }
+        }
     }
 
     fn mark_acquired(&mut self, _at: Timestamp, acquired: &AcquiredRun, was_parked: bool) {
@@ -320,7 +334,19 @@ impl Log {
         if has(|kind| matches!(kind, EventKind::AttemptFailed { .. })) {
             self.mark("retry recorded");
         }
+        let spilled = Placement::Spilled;
+        let is_spill = |event: &Event| matches!(&event.kind, EventKind::TaskScheduled { placement, .. } if *placement == spilled);
+        if events.iter().any(is_spill) {
+            self.mark("spilled");
+        }
         if has(|kind| matches!(kind, EventKind::AttemptLost { .. })) {
+            if turn
+                .enqueue
+                .iter()
+                .any(|one| is_spilled(one) && one.attempt > 1)
+            {
+                self.mark("spilled attempt lost");
+            }
             let is_queued = !turn.enqueue.is_empty();
             self.mark(if is_queued {
                 "attempt in a queue lost"
@@ -329,4 +355,8 @@ impl Log {
             });
         }
     }
+}
+
+fn is_spilled(attempt: &QueuedAttempt) -> bool {
+    attempt.queue == QueueName::spilled()
 }

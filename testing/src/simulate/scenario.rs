@@ -165,7 +165,7 @@ fn node(chance: &mut Chance) -> NodePlan {
 fn run_plan(chance: &mut Chance, number: u64, nodes: u64) -> RunPlan {
     let depth = u32::try_from(chance.within(0..=2)).unwrap_or_default();
     let program = Author::new(chance).program(depth);
-    let is_outside = chance.happens(250);
+    let is_outside = chance.happens(400);
     let through = usize::try_from(chance.within(0..=nodes - 1)).unwrap_or_default();
     RunPlan {
         id: format!("run-{number}"),

@@ -96,6 +96,13 @@ impl State for Broken {
             Fault::HidesTheOutbox => beat.outbox = false,
             Fault::ForgetsWhatWorkersOwn => beat.owned = 0,
             Fault::ForgetsWhatWorkersClaimed => beat.claimed = 0,
+            Fault::HidesPeers => beat.peers = 0,
+            Fault::CountsWorkersAsTheirOwnPeers => beat.peers += 1,
+            Fault::CountsTheDeadAmongPeers => beat.peers += beat.dead.len(),
+            Fault::CountsTheIdleAmongPeers => {
+                let workers = self.inner.workers().await?;
+                beat.peers = workers.len().saturating_sub(beat.dead.len() + 1);
+            }
             _ => {}
         }
         Ok(beat)

@@ -74,6 +74,7 @@ branches! {
     BeatArrivals "beat names arrivals",
     BeatDead "beat names the dead",
     BeatOutbox "beat names the outbox",
+    BeatPeers "beat counts peers",
     BeatClaimable "beat counts what can be claimed",
     BeatNextClaimable "beat tells the next claim",
     DueNow "runs are due",

@@ -4,7 +4,7 @@
 //! found to be the right one's. Errors are compared by kind and refusals of turns by being refusals, as their texts
 //! are the backend's own. What else is evened out says why where it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -58,6 +58,8 @@ pub(super) struct Pair {
     pub(super) branches: BTreeMap<Branch, usize>,
     /// The workers at their places.
     pub(super) workers: Vec<WorkerId>,
+    /// The workers that left: a backend may refuse their ids or not.
+    pub(super) departed: BTreeSet<WorkerId>,
     pub(super) claimed: Vec<(WorkerId, QueuedAttempt)>,
     pub(super) writes: Vec<Write>,
     /// The run whose messages may be in the outbox.
@@ -76,6 +78,7 @@ impl Pair {
             operations: 0,
             branches: BTreeMap::new(),
             workers: Vec::new(),
+            departed: BTreeSet::new(),
             claimed: Vec::new(),
             writes: Vec::new(),
             sender: None,

@@ -37,7 +37,7 @@ pub(super) async fn perform(pair: &mut Pair, action: &Action) -> Done {
                 extend_all(pair).await?;
             }
             pair.advance(*duration);
-            Ok(())
+            extend_half_used(pair).await
         }
         Action::TakeOver { force } => take_over(pair, *force).await,
         Action::Start { worker, runs } => start(pair, *worker, runs).await,
@@ -130,8 +130,21 @@ async fn extend_all(pair: &mut Pair) -> Done {
     Ok(())
 }
 
+/// Extends the leases that a backend may extend with any request, so that all have.
+async fn extend_half_used(pair: &mut Pair) -> Done {
+    let now = pair.now();
+    for worker in pair.get(async |it| it.workers().await).await? {
+        let left = worker.lease_until.since(now);
+        if worker.lease_until >= now && left < LEASE / 2 {
+            beat(pair, worker.worker, Some(LEASE), &worker.serves).await?;
+        }
+    }
+    Ok(())
+}
+
 async fn join(pair: &mut Pair, place: usize, is_new: bool) -> Done {
-    if is_new {
+    let has_left = pair.departed.contains(&pair.workers[place]);
+    if is_new || has_left {
         pair.workers[place] = pair.new_worker();
     }
     let worker = pair.workers[place];
@@ -170,6 +183,7 @@ pub(super) async fn beat(
         pair.note_if(!beat.arrivals.is_empty(), Branch::BeatArrivals);
         pair.note_if(!beat.dead.is_empty(), Branch::BeatDead);
         pair.note_if(beat.outbox, Branch::BeatOutbox);
+        pair.note_if(beat.peers > 0, Branch::BeatPeers);
         pair.note_if(beat.claimable > 0, Branch::BeatClaimable);
         pair.note_if(beat.next_claimable.is_some(), Branch::BeatNextClaimable);
     }
@@ -180,6 +194,7 @@ async fn leave(pair: &mut Pair, place: usize) -> Done {
     let worker = pair.workers[place];
     let has_runs = !owned(pair, worker).await?.is_empty();
     pair.get(async |it| it.leave(worker).await).await?;
+    pair.departed.insert(worker);
     pair.note_if(has_runs, Branch::LeftOwning);
     Ok(())
 }

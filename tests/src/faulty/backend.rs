@@ -6,7 +6,7 @@ use longhaul_core::backend::{
     BeatRequest, ClaimRequest, Due, Events, HintStream, HistoryRequest, Inspect, JoinRequest, Lane,
     ListRequest, QueueRecord, QueuedAttempt, Reported, Result, RunFilter, RunRecord, RunState,
     Serves, StartRun, Started, State, StoreInfo, TakeOverRequest, TakenOver, Tasks, Timers,
-    TurnCommit, Verdict, WorkerRecord,
+    Transactions, TurnCommit, Verdict, WorkerRecord,
 };
 use longhaul_core::clock::Timestamp;
 use longhaul_core::history::StoredTurn;
@@ -185,5 +185,10 @@ impl Backend for Faulty {
 
     fn clock(&self) -> Timestamp {
         self.inner.clock()
+    }
+
+    fn transactions(&self) -> Option<&dyn Transactions> {
+        self.inner.transactions()?;
+        Some(self)
     }
 }

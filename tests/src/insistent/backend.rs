@@ -6,7 +6,7 @@ use longhaul_core::backend::{
     BeatRequest, ClaimRequest, Due, Events, HintStream, HistoryRequest, Inspect, JoinRequest, Lane,
     ListRequest, QueueRecord, QueuedAttempt, Reported, Result, RunFilter, RunRecord, RunState,
     Serves, StartRun, Started, State, StoreInfo, TakeOverRequest, TakenOver, Tasks, Timers,
-    TurnCommit, Verdict, WorkerRecord,
+    Transactions, TurnCommit, Verdict, WorkerRecord,
 };
 use longhaul_core::clock::Timestamp;
 use longhaul_core::history::StoredTurn;
@@ -182,5 +182,9 @@ impl Backend for Insistent {
 
     fn clock(&self) -> Timestamp {
         self.asked.clock()
+    }
+
+    fn transactions(&self) -> Option<&dyn Transactions> {
+        self.asked.transactions()
     }
 }

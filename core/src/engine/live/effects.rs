@@ -16,11 +16,13 @@ use crate::history::{
 };
 use crate::id::{QueueName, WorkflowId};
 use crate::options::ClosePolicy;
+use crate::sabotage::{self, Sabotage};
 use crate::status::Status;
 
 impl Live {
-    pub(super) fn record_command(&mut self, at: Timestamp, command: Command) {
+    pub(super) fn record_command(&mut self, at: Timestamp, mut command: Command) {
         self.prepare(at, &command);
+        self.spill_if_full(&mut command);
         let ended = match &command {
             Command::Complete { result } => Some((Status::Completed, Ok(result.clone()))),
             Command::Fail { error } => Some((Status::Failed, Err(error.clone()))),
@@ -32,6 +34,7 @@ impl Live {
             self.withdraw_all();
         }
         let event = self.push(at, command.into_event());
+        self.misrecord_spilled();
         if let Some((status, outcome)) = ended {
             return self.end(status, &outcome);
         }
@@ -40,6 +43,32 @@ impl Live {
                 self.place(&operation);
             }
             _ => {}
+        }
+    }
+
+    /// Sends a task away that names no queue when its owner has too much to do. One that runs here already stays.
+    fn spill_if_full(&mut self, command: &mut Command) {
+        if let Command::StartTask {
+            operation,
+            placement: placement @ Placement::Local,
+            ..
+        } = command
+            && !self.handed_out.contains(operation)
+            && !self.room.take()
+        {
+            tracing::debug!(run = %self.id, %operation, "task spilled");
+            *placement = Placement::Spilled;
+        }
+    }
+
+    /// Records what a wrong engine would.
+    fn misrecord_spilled(&mut self) {
+        if sabotage::makes(Sabotage::RecordSpilledAsLocal)
+            && let Some(event) = self.draft.events.last_mut()
+            && let EventKind::TaskScheduled { placement, .. } = &mut event.kind
+            && *placement == Placement::Spilled
+        {
+            *placement = Placement::Local;
         }
     }
 
@@ -61,7 +90,7 @@ impl Live {
 
     pub(super) fn drop_operation(&mut self, operation: &OperationKey) {
         match self.ledger.get(operation) {
-            Some(Open::Task(task)) if task.placement == Placement::Queued => {
+            Some(Open::Task(task)) if task.placement.is_queued() => {
                 self.withdraw(operation.clone());
             }
             Some(Open::Subworkflow(child, policy)) => {
@@ -88,9 +117,7 @@ impl Live {
         let queued: Vec<_> = self
             .ledger
             .open()
-            .filter(
-                |(_, open)| matches!(open, Open::Task(task) if task.placement == Placement::Queued),
-            )
+            .filter(|(_, open)| matches!(open, Open::Task(task) if task.placement.is_queued()))
             .map(|(operation, _)| operation.clone())
             .collect();
         for operation in queued {
@@ -167,8 +194,12 @@ impl Live {
     /// Gives the open attempt of an operation to where it runs.
     pub(super) fn place(&mut self, operation: &OperationKey) {
         match self.ledger.get(operation) {
-            Some(Open::Task(task)) if task.placement == Placement::Queued => {
+            Some(Open::Task(task)) if task.placement.is_queued() => {
+                let is_spilled = task.placement == Placement::Spilled;
                 self.place_if_queued(operation);
+                if is_spilled && sabotage::makes(Sabotage::StartSpilledTasks) {
+                    self.hand_out(operation.clone());
+                }
             }
             Some(Open::Task(task)) if task.not_before.is_none() => self.hand_out(operation.clone()),
             Some(Open::Step(_)) => self.hand_out(operation.clone()),
@@ -180,7 +211,7 @@ impl Live {
         let Some(task) = self.ledger.task(operation) else {
             return;
         };
-        if task.placement != Placement::Queued {
+        if !task.placement.is_queued() {
             return;
         }
         let content = AttemptContent {
@@ -194,7 +225,7 @@ impl Live {
             segment: self.segment,
             operation: operation.clone(),
             attempt: task.attempt(),
-            queue: queue.unwrap_or_else(|| QueueName::from_stored("default")),
+            queue: queue.unwrap_or_else(QueueName::spilled),
             task: task.task.clone(),
             priority: task.options.priority,
             due: task.not_before,

@@ -9,6 +9,7 @@ mod draft;
 mod effects;
 mod inputs;
 mod recovery;
+mod room;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 pub(crate) use self::draft::{Draft, Input};
 pub(crate) use self::recovery::{Approach, approach};
+pub(crate) use self::room::Room;
 use crate::backend::{AcquiredRun, RunRecord};
 use crate::clock::Timestamp;
 use crate::command::Command;
@@ -66,6 +68,7 @@ pub(crate) struct Live {
     committed_read: ArrivalNumber,
     writes: u64,
     handed_out: BTreeSet<OperationKey>,
+    room: Room,
     draft: Draft,
     stuck: Option<Stuck>,
 }
@@ -87,6 +90,8 @@ pub(crate) struct TakeUp<'a> {
     pub(crate) foreign: ForeignWake,
     /// What the writes of this take-up are counted from; no two take-ups of a worker share a number.
     pub(crate) first_write: u64,
+    /// How many tasks its owner has room for.
+    pub(crate) room: Room,
 }
 
 impl Live {
@@ -194,6 +199,7 @@ impl Live {
             committed_read: run.read,
             writes: how.first_write,
             handed_out: BTreeSet::new(),
+            room: how.room,
             draft: Draft::default(),
             stuck: None,
         }
@@ -250,6 +256,11 @@ impl Live {
         self.handed_out.is_empty()
     }
 
+    /// Counts what of the run happens in this process, or will once the draft is committed.
+    pub(crate) fn handed_out(&self) -> usize {
+        self.handed_out.len()
+    }
+
     /// Tells whether the run waits for timers alone.
     pub(crate) fn waits_for_timers_only(&self) -> bool {
         self.is_idle()
@@ -261,6 +272,11 @@ impl Live {
     }
 
     // --- turns ----------------------------------------------------------------------------------------------------
+
+    /// Says how many tasks the owner has room for from now on.
+    pub(crate) const fn set_room(&mut self, room: Room) {
+        self.room = room;
+    }
 
     /// Takes something in; the draft grows by what it causes. A run that ended or is stuck takes nothing: what arrived
     /// stays unread, so that the turn is refused or the next owner finds it.

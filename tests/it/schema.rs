@@ -1,0 +1,60 @@
+//! Schemas of the server that tests use, each dropped with its test.
+
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+/// Is a schema that nobody else uses.
+pub(crate) struct Schema {
+    server: String,
+    name: String,
+}
+
+impl Schema {
+    /// Draws a name; the first who opens the store makes the schema.
+    pub(crate) fn new() -> Self {
+        let server = std::env::var("LONGHAUL_TEST_POSTGRES").expect(
+            "LONGHAUL_TEST_POSTGRES names no server; run `cargo xtask test`, or `cargo xtask servers` beside",
+        );
+        let random = longhaul_core::clock::random_bytes_of_the_system();
+        let name: String = random
+            .iter()
+            .take(8)
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Self {
+            server,
+            name: format!("it_{name}"),
+        }
+    }
+
+    /// Returns the URL of the store.
+    pub(crate) fn url(&self) -> String {
+        let (server, name) = (&self.server, &self.name);
+        format!("{server}?schema={name}&checks=off&pooler=none&pool=4")
+    }
+
+    /// Runs a statement with `{schema}` in it.
+    pub(crate) async fn run(&self, statement: &str) {
+        let text = statement.replace("{schema}", &self.name);
+        let mut connection = PgConnection::connect(&self.server).await.unwrap();
+        let text = sqlx::raw_sql(AssertSqlSafe(text));
+        connection.execute(text).await.unwrap();
+    }
+}
+
+impl Drop for Schema {
+    fn drop(&mut self) {
+        let dropped = std::thread::scope(|scope| {
+            let work = scope.spawn(|| {
+                tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap()
+                    .block_on(self.run("drop schema if exists \"{schema}\" cascade"));
+            });
+            work.join()
+        });
+        if dropped.is_err() {
+            println!("schema {} is left behind", self.name);
+        }
+    }
+}
