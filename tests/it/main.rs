@@ -20,6 +20,7 @@ mod cost;
 mod error_recovery;
 mod fan_out;
 mod faults;
+mod fleet;
 mod golden;
 mod health;
 mod idle;

@@ -59,6 +59,11 @@ impl World {
         }
     }
 
+    /// Returns what another process connects with.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Connects anew, as another process would.
     pub(crate) async fn client(&self) -> Client {
         let _ = &self.keeper;
