@@ -1,7 +1,7 @@
 //! A store of its own for each test, on each backend.
 
 #[path = "schema.rs"]
-mod schema;
+pub(crate) mod schema;
 
 use std::time::Duration;
 

@@ -1,9 +1,10 @@
 //! The example's program, and a folder with orders for it.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::LazyLock;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+use crate::example::example;
 
 /// Is a process that does not outlive a test that fails.
 #[derive(Debug)]
@@ -31,6 +32,11 @@ impl Process {
         let mut kill = Command::new("kill");
         let sent = kill.args(["-s", name, &self.id().to_string()]).status();
         assert!(sent.unwrap().success());
+    }
+
+    /// Takes what it prints.
+    pub(crate) fn output(&mut self) -> ChildStdout {
+        self.0.stdout.take().unwrap()
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -154,7 +160,7 @@ impl Shop {
 
     /// Makes a command in the folder, with its data.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&*PROGRAM);
+        let mut command = Command::new(example("checkout"));
         command
             .args(arguments)
             .arg("--data=data")
@@ -207,29 +213,3 @@ impl Shop {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap()
     }
 }
-
-/// Builds the example into the folder that this test was built into.
-static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.ancestors().nth(2).unwrap();
-    let name = match profile.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(name) => name,
-    };
-    let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--package=longhaul",
-            "--example=checkout",
-            "--features=postgres",
-        ])
-        .arg(format!("--profile={name}"))
-        .arg("--target-dir")
-        .arg(profile.parent().unwrap())
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .status();
-    assert!(built.unwrap().success(), "the example does not build");
-    let program = format!("checkout{}", std::env::consts::EXE_SUFFIX);
-    profile.join("examples").join(program)
-});
