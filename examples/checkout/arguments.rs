@@ -83,7 +83,7 @@ pub(crate) enum Command {
     },
     /// Show where each order stands
     Status,
-    /// Run a worker only, until Ctrl-C or SIGTERM
+    /// Run a worker only, until Ctrl-C or SIGTERM; any number of them share a store
     Worker,
 }
 

@@ -12,9 +12,9 @@ use longhaul::prelude::*;
 
 use crate::arguments::Settings;
 use crate::effects::Effects;
-use crate::orders;
 use crate::progress::Progress;
 use crate::workflow::{APPROVED, Outcome, checkout, set_patience};
+use crate::{health, orders};
 
 /// Is how many orders are started at once.
 const STARTS_AT_ONCE: usize = 64;
@@ -80,12 +80,18 @@ async fn note_blocked(
     Ok(())
 }
 
-/// Runs a worker only.
+/// Runs a worker only, and tells how it is.
 pub(crate) async fn work(settings: &Settings) -> Result<ExitCode> {
     let client = connect(settings).await?;
     let worker = worker(settings, &client).await?;
+    let monitor = worker.monitor();
     println!("worker {} runs; stop it with Ctrl-C", worker.id());
-    worker.run_until_signal().await.map_err(shown)?;
+    let left = tokio::select! {
+        left = worker.run_until_signal() => left,
+        () = health::tell(monitor.clone()) => Ok(()),
+    };
+    health::tell_end(&monitor.health());
+    left.map_err(shown)?;
     Ok(ExitCode::SUCCESS)
 }
 

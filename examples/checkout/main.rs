@@ -4,13 +4,16 @@
 //! cargo run --example checkout                     # twenty orders, records in ./checkout-data
 //! cargo run --example checkout -- approve order-1003
 //! cargo run --example checkout -- status
-//! cargo run --example checkout -- worker
+//! cargo run --example checkout -- worker           # in as many terminals as you like
+//!
+//! cargo run --features postgres --example checkout -- worker --url postgres://...
 //! ```
 #![expect(clippy::print_stdout, reason = "it talks to a person")]
 
 mod arguments;
 mod commands;
 mod effects;
+mod health;
 mod orders;
 mod progress;
 mod status;

@@ -1,7 +1,7 @@
 //! The checkout example as processes that are killed: what a kill at any moment may and may not do.
 
-mod ledger;
-mod shop;
+pub(crate) mod ledger;
+pub(crate) mod shop;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -21,15 +21,15 @@ const PACE: u64 = 100;
 const RECORDED_AFTER: Duration = Duration::from_millis(500);
 
 /// Is how long a process may go without a new effect.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Draws waits.
 ///
 /// Source: Marsaglia, "Xorshift RNGs", 2003.
-struct Waits(u64);
+pub(crate) struct Waits(pub(crate) u64);
 
 impl Waits {
-    fn draw(&mut self, below_ms: u64) -> Duration {
+    pub(crate) fn draw(&mut self, below_ms: u64) -> Duration {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -97,7 +97,7 @@ fn print_percentiles(times: &mut [Duration]) {
 }
 
 /// Checks that only what was in flight at a kill was done again.
-fn check_ledger(ledger: &Ledger, slots: usize) {
+pub(crate) fn check_ledger(ledger: &Ledger, slots: usize) {
     let lives = ledger.lives();
     let mut repeated_of_life = BTreeMap::<usize, usize>::new();
     let mut repeated = 0;
@@ -130,7 +130,7 @@ fn check_ledger(ledger: &Ledger, slots: usize) {
 }
 
 /// Checks that every order has one outcome, and the effects that belong to it.
-fn check_outcomes(shop: &Shop, ledger: &Ledger, output: &str) {
+pub(crate) fn check_outcomes(shop: &Shop, ledger: &Ledger, output: &str) {
     let count = shop.orders().len();
     assert_eq!(
         output.lines().last().unwrap(),

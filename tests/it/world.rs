@@ -1,7 +1,7 @@
 //! A store of its own for each test, on each backend.
 
 #[path = "schema.rs"]
-mod schema;
+pub(crate) mod schema;
 
 use std::time::Duration;
 
@@ -57,6 +57,11 @@ impl World {
             _folder: None,
             _schema: Some(schema),
         }
+    }
+
+    /// Returns what another process connects with.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
     }
 
     /// Connects anew, as another process would.

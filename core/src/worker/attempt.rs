@@ -179,10 +179,13 @@ fn spawn_attempt(
 /// Waits for a free slot and a trusted lease.
 pub(crate) async fn slot(shared: &Arc<Shared>) -> Option<OwnedSemaphorePermit> {
     let slot = Arc::clone(&shared.slots).acquire_owned().await.ok()?;
-    while !shared.is_trusted() {
-        shared.lease.renewed().await;
+    loop {
+        let renewed = shared.vitals.lease.renewed();
+        if shared.is_trusted() {
+            return Some(slot);
+        }
+        renewed.await;
     }
-    Some(slot)
 }
 
 async fn run_step(step: BoxFuture<'static, Outcome>) -> Outcome {

@@ -261,7 +261,7 @@ async fn report_all(
 async fn report(shared: &Shared, batch: &[AttemptReport]) {
     let mut pause = Duration::from_millis(20);
     loop {
-        match shared.backend.report(batch.to_vec()).await {
+        match shared.heard(shared.backend.report(batch.to_vec()).await) {
             Ok(answers) => return tell_owners(shared, batch, &answers),
             Err(error) if error.should_ask_again() => {
                 shared.environment.sleep(pause).await;

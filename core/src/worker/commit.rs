@@ -160,6 +160,7 @@ impl Lane {
         submitted: Vec<Submitted>,
         answer: BackendResult<Vec<Verdict>>,
     ) {
+        self.shared.vitals.refuse(refused(submitted.len(), &answer));
         match answer {
             Ok(verdicts) => {
                 for (submitted, verdict) in submitted.into_iter().zip(verdicts) {
@@ -352,7 +353,20 @@ fn log_end(id: &WorkflowId, status: Status) {
     tracing::info!(run = %id, %status, "run ended");
 }
 
-/// Asks the same until it is answered: an unclear answer is never taken for a refusal.
+/// Counts the turns of a commit that the store refused, as their runs were not this worker's any more.
+pub(crate) fn refused(turns: usize, answer: &BackendResult<Vec<Verdict>>) -> usize {
+    match answer {
+        Ok(verdicts) => {
+            let lost = verdicts.iter().filter(|verdict| **verdict == Verdict::Lost);
+            lost.count()
+        }
+        Err(error) if error.kind() == Kind::WorkerDead => turns,
+        Err(_) => 0,
+    }
+}
+
+/// Asks the same until it is answered, or until the worker is another one and has forgotten what it asked: an unclear
+/// answer is never taken for a refusal.
 async fn commit(
     shared: &Shared,
     lane: LaneId,
@@ -360,9 +374,12 @@ async fn commit(
 ) -> BackendResult<Vec<Verdict>> {
     let mut pause = Duration::from_millis(5);
     loop {
-        match shared.backend.commit(lane, turns.clone()).await {
-            Err(error) if error.should_ask_again() && !gives_up(&error) => {
-                tracing::warn!(%error, "commit not answered; asking again");
+        match shared.heard(shared.backend.commit(lane, turns.clone()).await) {
+            Err(error)
+                if error.should_ask_again()
+                    && shared.is_still(lane.worker)
+                    && !gives_up(&error) =>
+            {
                 shared.environment.sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }

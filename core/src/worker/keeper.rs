@@ -71,7 +71,7 @@ impl Keeper {
                 label: shared.options.label.clone(),
             })
             .await?;
-        shared.lease.renew(requested, shared.options.lease);
+        shared.vitals.lease.renew(requested, shared.options.lease);
         self.extended_at = requested;
         self.take_over().await
     }
@@ -99,7 +99,10 @@ impl Keeper {
                 }
             }
             match self.look().await {
-                Ok(()) => self.failures = 0,
+                Ok(()) => {
+                    self.failures = 0;
+                    self.shared.vitals.reached();
+                }
                 Err(error) => self.on_error(&error).await,
             }
         }
@@ -132,7 +135,7 @@ impl Keeper {
             })
             .await?;
         if is_used {
-            shared.lease.renew(requested, lease);
+            shared.vitals.lease.renew(requested, lease);
             self.extended_at = requested;
         }
         self.next_beat = requested + self.beat_interval();
@@ -178,7 +181,7 @@ impl Keeper {
 
     /// Takes up runs that are owned and not live for longer than it takes to hand them over.
     async fn find_missing(&mut self, owned: usize) -> Result<(), BackendError> {
-        let is_missing = owned > self.shared.live.load(Ordering::SeqCst);
+        let is_missing = owned > self.shared.vitals.live.load(Ordering::SeqCst);
         self.missing = if is_missing { self.missing + 1 } else { 0 };
         if self.missing >= LOOKS_UNTIL_MISSING {
             self.missing = 0;
@@ -207,7 +210,7 @@ impl Keeper {
 
     async fn acquire(&self) -> Result<(), BackendError> {
         loop {
-            let live = self.shared.live.load(Ordering::SeqCst);
+            let live = self.shared.vitals.live.load(Ordering::SeqCst);
             let room = self.shared.options.live_max.saturating_sub(live);
             if room == 0 {
                 drop(self.shared.lane.send(LaneInput::MakeRoom));
@@ -224,7 +227,7 @@ impl Keeper {
                 })
                 .await?;
             let taken = runs.len();
-            self.shared.live.fetch_add(taken, Ordering::SeqCst);
+            self.shared.vitals.live.fetch_add(taken, Ordering::SeqCst);
             if taken > 0 {
                 drop(self.shared.lane.send(LaneInput::Acquired(runs)));
             }
@@ -244,10 +247,15 @@ impl Keeper {
     async fn on_error(&mut self, error: &BackendError) {
         if error.kind() == Kind::WorkerDead {
             self.rise_again().await;
-            return;
+        } else {
+            self.back_off(error).await;
         }
+    }
+
+    async fn back_off(&mut self, error: &BackendError) {
         self.failures = (self.failures + 1).min(4);
-        tracing::warn!(%error, failures = self.failures, "backend not reached; trying again");
+        let clock = self.shared.backend.clock();
+        self.shared.vitals.failed(error, clock);
         let pause = Duration::from_millis(50) * (1 << self.failures);
         self.shared.environment.sleep(pause).await;
     }
@@ -255,7 +263,7 @@ impl Keeper {
     /// Forgets what the worker had and joins again under a new id.
     async fn rise_again(&mut self) {
         tracing::warn!(worker = %self.shared.worker(), "declared dead; joining again");
-        self.shared.lease.revoke();
+        self.shared.vitals.lease.revoke();
         let (done, forgotten) = oneshot::channel();
         drop(self.shared.lane.send(LaneInput::Dead(done)));
         drop(forgotten.await);
@@ -264,8 +272,9 @@ impl Keeper {
         let worker = self.shared.renew_worker();
         self.shared.hub.rename(before, worker);
         self.next_beat = Duration::ZERO;
-        if let Err(error) = self.join().await {
-            tracing::warn!(%error, "could not join again yet");
+        while let Err(error) = self.join().await {
+            self.back_off(&error).await;
         }
+        tracing::info!(%worker, "worker joined again");
     }
 }

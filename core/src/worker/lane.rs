@@ -23,7 +23,7 @@ use crate::history::{Event, OperationKey, Outcome};
 use crate::id::{Epoch, WorkflowId};
 use crate::sabotage::{self, Sabotage};
 use crate::worker::ask_again;
-use crate::worker::commit::Submitted;
+use crate::worker::commit::{Submitted, refused};
 use crate::worker::run::{Ending, Run};
 use crate::worker::shared::Shared;
 use crate::worker::suspects::Suspects;
@@ -208,7 +208,7 @@ impl Lane {
     pub(crate) fn is_here(&self, record: &RunRecord) -> bool {
         let is_here = self.runs.contains_key(&record.identity.workflow_id);
         if is_here {
-            self.shared.live.fetch_sub(1, Ordering::SeqCst);
+            self.shared.vitals.live.fetch_sub(1, Ordering::SeqCst);
         }
         is_here
     }
@@ -226,7 +226,7 @@ impl Lane {
                 let acquired =
                     ask_again(&shared, || shared.backend.reload(worker, &id, epoch)).await;
                 if let Some(Some(acquired)) = acquired {
-                    shared.live.fetch_add(1, Ordering::SeqCst);
+                    shared.vitals.live.fetch_add(1, Ordering::SeqCst);
                     drop(shared.lane.send(LaneInput::Acquired(vec![acquired])));
                 }
             });
@@ -575,12 +575,14 @@ impl Lane {
             if let Some(deadline) = run.deadline {
                 self.deadlines.remove(&(deadline, id.clone()));
             }
-            self.shared.live.fetch_sub(1, Ordering::SeqCst);
+            self.shared.vitals.live.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
     fn forget_all(&mut self) {
-        self.in_flight = None;
+        if let Some(in_flight) = self.in_flight.take() {
+            self.count_refused(in_flight);
+        }
         let ids = self.ids();
         for id in ids {
             self.forget(&id);
@@ -589,7 +591,16 @@ impl Lane {
         self.to_read.clear();
         self.blocked.clear();
         self.suspects = Suspects::default();
-        self.shared.live.store(0, Ordering::SeqCst);
+        self.shared.vitals.live.store(0, Ordering::SeqCst);
+    }
+
+    /// Counts the stale writes of a commit whose runs are forgotten already.
+    fn count_refused(&self, in_flight: InFlight) {
+        let vitals = Arc::clone(&self.shared.vitals);
+        drop(self.shared.spawn("last commit", async move {
+            let (submitted, answer) = in_flight.await;
+            vitals.refuse(refused(submitted.len(), &answer));
+        }));
     }
 
     /// Asks for what arrived for a run since it last looked.
@@ -603,7 +614,7 @@ impl Lane {
     pub(crate) fn refuse(&mut self, record: &RunRecord, error: &Error) {
         let id = &record.identity.workflow_id;
         tracing::warn!(run = %id, reason = %error, "run blocked");
-        self.shared.live.fetch_sub(1, Ordering::SeqCst);
+        self.shared.vitals.live.fetch_sub(1, Ordering::SeqCst);
         let turn = TurnCommit {
             run: id.clone(),
             segment: record.segment,

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 /// Tells whether the worker may start effects.
 #[derive(Debug, Default)]
@@ -33,9 +34,9 @@ impl Lease {
         elapsed < until
     }
 
-    /// Waits for the next extension.
-    pub(crate) async fn renewed(&self) {
-        self.renewed.notified().await;
+    /// Waits for the next extension after this call.
+    pub(crate) fn renewed(&self) -> Notified<'_> {
+        self.renewed.notified()
     }
 }
 

@@ -13,6 +13,7 @@ mod attempt;
 mod build;
 mod claims;
 mod commit;
+mod health;
 mod keeper;
 pub(crate) mod lane;
 mod lease;
@@ -40,6 +41,10 @@ use crate::worker::lane::LaneInput;
 use crate::worker::shared::Shared;
 
 pub use self::build::WorkerBuilder;
+pub use self::health::{Health, Monitor, Outage, Phase, Store};
+
+/// Is how long a worker that stops waits for an answer of its store.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Executes runs and tasks in this process until it is shut down.
 ///
@@ -74,21 +79,34 @@ impl Worker {
     /// Counts the runs that are in memory now; parked ones are not.
     #[must_use]
     pub fn live_runs(&self) -> usize {
-        self.shared.live.load(Ordering::SeqCst)
+        self.shared.vitals.live.load(Ordering::SeqCst)
+    }
+
+    /// Tells how the worker is, without asking the store.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.monitor().health()
+    }
+
+    /// Returns what tells how the worker is, for a handler that outlives the worker's shutdown.
+    #[must_use]
+    pub fn monitor(&self) -> Monitor {
+        Monitor(Arc::clone(&self.shared.vitals))
     }
 
     /// Drains and stops: takes no new runs, lets attempts end (for at most the drain timeout, 30 s by default), records
     /// their outcomes, hands every run back so that another worker goes on at once, and leaves.
     ///
     /// # Errors
-    /// `Unavailable` when the backend cannot be told; the runs are taken over when the lease is over.
+    /// `Unavailable` when the backend cannot be told, or does not answer within 5 s of the drain timeout; the runs are
+    /// taken over when the lease is over.
     ///
     /// # Cancel safety
     /// Dropping the future stops the worker as a crash would.
     pub async fn shutdown(self) -> Result<()> {
         let shared = &self.shared;
         tracing::info!(worker = %self.id(), "worker drains");
-        shared.draining.store(true, Ordering::SeqCst);
+        shared.vitals.draining.store(true, Ordering::SeqCst);
         self.parts.hub.remove(self.id());
         drop(shared.lane.send(LaneInput::Drain));
         let done = take(&self.parts.lane_done);
@@ -108,15 +126,20 @@ impl Worker {
             } else {
                 tracing::warn!("attempts did not end in time; their outcomes are lost");
                 drop(shared.lane.send(LaneInput::AbandonAttempts));
-                drop(done.await);
+                if in_time(shared, done).await.is_none() {
+                    tracing::warn!("the last turns were not recorded in time");
+                }
             }
         }
         if let Some(stop) = take(&self.parts.keeper_stop) {
             let _ = stop.send(());
         }
-        let left = shared.backend.leave(self.id()).await;
+        let left = in_time(shared, shared.backend.leave(self.id())).await;
+        let no_answer = || BackendError::new(Kind::Unavailable, "the store does not answer");
+        left.unwrap_or_else(|| Err(no_answer()))
+            .map_err(BackendError::into_public)?;
         tracing::info!(worker = %self.id(), "worker left");
-        left.map_err(BackendError::into_public)
+        Ok(())
     }
 
     /// Runs until Ctrl-C or, on Unix, SIGTERM; then drains as [`Worker::shutdown`] does.
@@ -131,10 +154,20 @@ impl Worker {
 
 impl Drop for Worker {
     fn drop(&mut self) {
+        self.shared.vitals.stop();
         self.parts.hub.remove(self.id());
         for task in &self.parts.tasks {
             task.abort();
         }
+    }
+}
+
+/// Awaits what a worker that stops still asks of its store, for a bounded time.
+async fn in_time<T>(shared: &Shared, last: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = last => Some(done),
+        () = shared.environment.sleep(LAST_ANSWERS) => None,
     }
 }
 
@@ -166,11 +199,11 @@ where
     let worker = shared.worker();
     let mut pause = Duration::from_millis(5);
     while shared.worker() == worker {
-        match ask().await {
+        match shared.heard(ask().await) {
             Ok(answer) => return Some(answer),
             Err(error) if error.kind() == Kind::WorkerDead => return None,
             Err(error) => {
-                tracing::warn!(%error, "backend not reached; asking again");
+                tracing::debug!(%error, "asking again");
                 shared.environment.sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(1));
             }

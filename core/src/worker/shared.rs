@@ -1,14 +1,14 @@
 //! What the parts of one worker share.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
-use crate::backend::{Backend, Lane, Serves};
+use crate::backend::{Backend, Lane, Result as BackendResult, Serves};
 use crate::clock::{BoxFuture, Environment};
 use crate::engine::execution::Program;
 use crate::engine::live::Settings;
@@ -16,8 +16,8 @@ use crate::hub::Hub;
 use crate::id::{QueueName, WorkerId};
 use crate::identity::RunKind;
 use crate::registry::{Dependencies, Registration, Registry};
+use crate::worker::health::Vitals;
 use crate::worker::lane::LaneInput;
-use crate::worker::lease::Lease;
 use crate::worker::load::Load;
 use crate::worker::program::program_of;
 
@@ -52,16 +52,13 @@ pub(crate) struct Shared {
     pub(crate) dependencies: Arc<Dependencies>,
     pub(crate) options: Options,
     pub(crate) serves: Serves,
-    pub(crate) lease: Lease,
+    pub(crate) vitals: Arc<Vitals>,
     pub(crate) slots: Arc<Semaphore>,
-    pub(crate) live: AtomicUsize,
     pub(crate) load: Load,
     take_ups: AtomicU64,
-    pub(crate) draining: AtomicBool,
     pub(crate) nudge: Arc<Notify>,
     pub(crate) deliver: Notify,
     pub(crate) lane: mpsc::UnboundedSender<LaneInput>,
-    worker: RwLock<WorkerId>,
 }
 
 /// Gathers what [`Shared`] is made of.
@@ -90,29 +87,31 @@ impl Shared {
             slots: Arc::new(Semaphore::new(parts.options.slots)),
             options: parts.options,
             serves: parts.serves,
-            lease: Lease::default(),
-            live: AtomicUsize::new(0),
+            vitals: Arc::new(Vitals::new(worker, Arc::clone(&parts.environment))),
             load: Load::default(),
             take_ups: AtomicU64::new(0),
-            draining: AtomicBool::new(false),
             nudge: Arc::new(Notify::new()),
             deliver: Notify::new(),
             lane: parts.lane,
-            worker: RwLock::new(worker),
             environment: parts.environment,
         }
     }
 
     /// Returns the id of this start of the worker.
     pub(crate) fn worker(&self) -> WorkerId {
-        *self.worker.read().unwrap_or_else(PoisonError::into_inner)
+        self.vitals.worker()
     }
 
     /// Draws a new id, after the one before was declared dead.
     pub(crate) fn renew_worker(&self) -> WorkerId {
         let worker = WorkerId(self.environment.uuid());
-        *self.worker.write().unwrap_or_else(PoisonError::into_inner) = worker;
+        self.vitals.rise_as(worker);
         worker
+    }
+
+    /// Tells whether the worker runs, and under this id.
+    pub(crate) fn is_still(&self, worker: WorkerId) -> bool {
+        !self.vitals.is_stopped() && self.worker() == worker
     }
 
     pub(crate) fn lane_of(&self, number: u16) -> Lane {
@@ -123,11 +122,22 @@ impl Shared {
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::SeqCst)
+        self.vitals.draining.load(Ordering::SeqCst)
     }
 
     pub(crate) fn is_trusted(&self) -> bool {
-        self.lease.is_trusted(self.environment.elapsed())
+        self.vitals.lease.is_trusted(self.environment.elapsed())
+    }
+
+    /// Takes note of whether the backend answered, and passes the answer on.
+    pub(crate) fn heard<T>(&self, answer: BackendResult<T>) -> BackendResult<T> {
+        match &answer {
+            Err(error) if error.should_ask_again() => {
+                self.vitals.failed(error, self.backend.clock());
+            }
+            _ => self.vitals.reached(),
+        }
+        answer
     }
 
     /// Returns the number that a run's writes count from: no two take-ups here share a write's name, not even in one

@@ -28,14 +28,15 @@ pub(crate) async fn run(shared: Arc<Shared>, mut starts: mpsc::UnboundedReceiver
 }
 
 async fn start_all(shared: &Shared, batch: Vec<StartHere>) {
-    let has_room = shared.live.load(Ordering::SeqCst) + batch.len() <= shared.options.live_max;
+    let has_room =
+        shared.vitals.live.load(Ordering::SeqCst) + batch.len() <= shared.options.live_max;
     let owned = has_room && !shared.is_draining();
     let lane = owned.then(|| shared.lane_of(START_LANE));
     let runs: Vec<_> = batch.iter().map(|start| start.run.clone()).collect();
     let mut pause = Duration::from_millis(5);
     let mut asked = Asked::Once;
     let answer = loop {
-        match shared.backend.start(lane, runs.clone()).await {
+        match shared.heard(shared.backend.start(lane, runs.clone()).await) {
             Err(error)
                 if error.kind() == Kind::Unclear
                     || asked == Asked::Again && error.should_ask_again() =>
@@ -70,7 +71,7 @@ enum Asked {
 fn hand_on(shared: &Shared, start: StartHere, started: Started, owned: Option<Asked>) {
     match (&started, owned) {
         (Started::New, Some(_)) => {
-            shared.live.fetch_add(1, Ordering::SeqCst);
+            shared.vitals.live.fetch_add(1, Ordering::SeqCst);
             let record = owned_here(shared, &start.run);
             let input = LaneInput::Started(Box::new(record), Box::new(start.first));
             drop(shared.lane.send(input));

@@ -40,7 +40,7 @@ impl Lane {
             return;
         }
         if self.suspects.has(&acquired.run.identity.workflow_id) {
-            self.shared.live.fetch_sub(1, Ordering::SeqCst);
+            self.shared.vitals.live.fetch_sub(1, Ordering::SeqCst);
             return;
         }
         match approach(&acquired, self.clock()) {
@@ -92,7 +92,7 @@ impl Lane {
             tracing::info!(%run, "several workers died with this run; it is taken up alone");
             self.take_up(acquired);
         } else {
-            self.shared.live.fetch_sub(1, Ordering::SeqCst);
+            self.shared.vitals.live.fetch_sub(1, Ordering::SeqCst);
         }
         if !self.runs.contains_key(&run) {
             self.note_recovered(&run);

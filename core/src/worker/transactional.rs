@@ -72,11 +72,12 @@ async fn begin(shared: &Shared, key: &OutcomeKey) -> BackendResult<Begun> {
     let transactions = transactions(shared)?;
     loop {
         let begun = ask(shared, || transactions.begin(key.clone())).await?;
+        let renewed = shared.vitals.lease.renewed();
         if shared.is_trusted() {
             return Ok(begun);
         }
         drop(begun);
-        shared.lease.renewed().await;
+        renewed.await;
     }
 }
 
@@ -179,9 +180,8 @@ where
 {
     let mut pause = PAUSE_MIN;
     loop {
-        match ask().await {
+        match shared.heard(ask().await) {
             Err(error) if error.should_ask_again() => {
-                tracing::debug!(%error, "the store is asked again");
                 shared.environment.sleep(pause).await;
                 pause = (pause * 2).min(PAUSE_MAX);
             }

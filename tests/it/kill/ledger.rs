@@ -1,6 +1,8 @@
 //! The lines of `effects.log`, each with when it was seen and in whose life it was written.
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -28,7 +30,7 @@ pub(crate) struct Life {
 #[derive(Debug)]
 pub(crate) struct Ledger {
     path: PathBuf,
-    read: usize,
+    read: u64,
     lines: Vec<Line>,
     lives: Vec<Life>,
 }
@@ -57,12 +59,11 @@ impl Ledger {
 
     /// Reads what was added.
     pub(crate) fn read(&mut self) {
-        let Ok(text) = std::fs::read_to_string(&self.path) else {
+        let Some(added) = self.added() else {
             return;
         };
-        let added = &text[self.read..];
         let whole = added.rfind('\n').map_or(0, |end| end + 1);
-        self.read += whole;
+        self.read += whole as u64;
         let (seen, life) = (Instant::now(), self.lives.len() - 1);
         for line in added[..whole].lines() {
             let (key, attempt) = line.rsplit_once(' ').unwrap();
@@ -74,6 +75,14 @@ impl Ledger {
                 seen,
             });
         }
+    }
+
+    fn added(&self) -> Option<String> {
+        let mut file = File::open(&self.path).ok()?;
+        file.seek(SeekFrom::Start(self.read)).ok()?;
+        let mut added = String::new();
+        file.read_to_string(&mut added).ok()?;
+        Some(added)
     }
 
     /// Waits for the first line of this life and returns how long that took; none when the process ended by itself.

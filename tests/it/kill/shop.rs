@@ -1,15 +1,20 @@
 //! The example's program, and a folder with orders for it.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::LazyLock;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+
+use crate::example::example;
 
 /// Is a process that does not outlive a test that fails.
 #[derive(Debug)]
 pub(crate) struct Process(Child);
 
 impl Process {
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+
     /// Kills it with signal 9.
     pub(crate) fn kill(mut self) {
         self.0.kill().unwrap();
@@ -18,11 +23,24 @@ impl Process {
 
     /// Ends it as a service manager does.
     pub(crate) fn terminate(mut self) -> ExitStatus {
-        let sent = Command::new("kill")
-            .args(["-TERM", &self.0.id().to_string()])
-            .status();
-        assert!(sent.unwrap().success());
+        self.signal("TERM");
         self.0.wait().unwrap()
+    }
+
+    /// Sends a signal of that name.
+    pub(crate) fn signal(&self, name: &str) {
+        let mut kill = Command::new("kill");
+        let sent = kill.args(["-s", name, &self.id().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Takes what it prints.
+    pub(crate) fn output(&mut self) -> ChildStdout {
+        self.0.stdout.take().unwrap()
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {
@@ -49,6 +67,18 @@ pub(crate) struct Order {
 }
 
 impl Order {
+    /// Returns its line in the file.
+    pub(crate) fn json(&self) -> String {
+        let price = if self.is_big { 100_001 } else { 1_990 };
+        let item = |sku| format!(r#"{{"sku":"{sku}","quantity":1,"price_cents":{price}}}"#);
+        let items: Vec<_> = self.skus.iter().map(item).collect();
+        format!(
+            r#"{{"id":"{}","customer":"a@example.com","items":[{}]}}"#,
+            self.id,
+            items.join(",")
+        )
+    }
+
     /// Returns what is to be done for it.
     pub(crate) fn effects(&self, is_shipped: bool) -> Vec<String> {
         let each = |task: &str| {
@@ -69,34 +99,29 @@ impl Order {
 pub(crate) struct Shop {
     folder: tempfile::TempDir,
     orders: Vec<Order>,
+    url: Option<String>,
 }
 
 impl Shop {
     /// Makes `count` orders of 1 to 5 items, each fifth over the limit.
     pub(crate) fn new(count: usize) -> Self {
+        Self::of_orders(count, |number| number % 5 == 3)
+    }
+
+    /// Makes `count` orders of 1 to 5 items; `is_big` says which are over the limit.
+    pub(crate) fn of_orders(count: usize, is_big: impl Fn(usize) -> bool) -> Self {
         let orders: Vec<_> = (0..count)
             .map(|number| Order {
                 id: format!("order-{}", 2_001 + number),
                 skus: (0..=number * 7 % 5)
                     .map(|sku| format!("sku-{sku}"))
                     .collect(),
-                is_big: number % 5 == 3,
+                is_big: is_big(number),
             })
             .collect();
         let mut text = String::new();
         for order in &orders {
-            let price = if order.is_big { 100_001 } else { 1_990 };
-            let items: Vec<_> = order
-                .skus
-                .iter()
-                .map(|sku| format!(r#"{{"sku":"{sku}","quantity":1,"price_cents":{price}}}"#))
-                .collect();
-            let _ = writeln!(
-                text,
-                r#"{{"id":"{}","customer":"a@example.com","items":[{}]}}"#,
-                order.id,
-                items.join(",")
-            );
+            let _ = writeln!(text, "{}", order.json());
         }
         Self {
             orders,
@@ -111,7 +136,14 @@ impl Shop {
         Self {
             folder,
             orders: Vec::new(),
+            url: None,
         }
+    }
+
+    /// Keeps its records in that store instead of a file of its own.
+    pub(crate) fn at(self, url: &str) -> Self {
+        let url = Some(url.to_owned());
+        Self { url, ..self }
     }
 
     pub(crate) fn orders(&self) -> &[Order] {
@@ -128,12 +160,13 @@ impl Shop {
 
     /// Makes a command in the folder, with its data.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&*PROGRAM);
+        let mut command = Command::new(example("checkout"));
         command
             .args(arguments)
             .arg("--data=data")
             .current_dir(self.folder.path())
             .env_remove("LONGHAUL_LOG");
+        command.args(self.url.iter().map(|url| format!("--url={url}")));
         command
     }
 
@@ -145,7 +178,7 @@ impl Shop {
         };
         let mut command = self.command(arguments);
         command.stdin(Stdio::null()).stdout(file("out"));
-        Process(command.stderr(file("err")).spawn().unwrap())
+        Process::spawn(command.stderr(file("err")))
     }
 
     /// Starts a process that runs the orders.
@@ -175,32 +208,8 @@ impl Shop {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn read(&self, name: &str) -> String {
+    /// Reads a file of the folder, such as what a process of that name has printed.
+    pub(crate) fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.folder.path().join(name)).unwrap()
     }
 }
-
-/// Builds the example into the folder that this test was built into.
-static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.ancestors().nth(2).unwrap();
-    let name = match profile.file_name().and_then(|name| name.to_str()) {
-        Some("debug") | None => "dev",
-        Some(name) => name,
-    };
-    let built = Command::new(env!("CARGO"))
-        .args([
-            "build",
-            "--quiet",
-            "--package=longhaul",
-            "--example=checkout",
-        ])
-        .arg(format!("--profile={name}"))
-        .arg("--target-dir")
-        .arg(profile.parent().unwrap())
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."))
-        .status();
-    assert!(built.unwrap().success(), "the example does not build");
-    let program = format!("checkout{}", std::env::consts::EXE_SUFFIX);
-    profile.join("examples").join(program)
-});
