@@ -14,7 +14,7 @@ async fn trivial(step: u32) -> u32 {
 }
 
 #[workflow]
-async fn steps(ctx: Context, count: u32) -> Result<u32> {
+pub(crate) async fn steps(ctx: Context, count: u32) -> Result<u32> {
     let mut sum = 0;
     for step in 0..count {
         sum += ctx.run(trivial(step)).await?;

@@ -17,6 +17,7 @@ mod claims;
 mod codec;
 mod control_flow;
 mod cost;
+mod cost_postgres;
 mod error_recovery;
 mod example;
 mod fan_out;

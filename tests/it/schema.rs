@@ -1,5 +1,6 @@
 //! Schemas of the server that tests use, each dropped with its test.
 
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 /// Is a schema that nobody else uses.
@@ -34,10 +35,19 @@ impl Schema {
 
     /// Runs a statement with `{schema}` in it.
     pub(crate) async fn run(&self, statement: &str) {
+        self.rows(statement).await;
+    }
+
+    /// Returns the one row of a statement with `{schema}` in it.
+    pub(crate) async fn row(&self, statement: &str) -> PgRow {
+        self.rows(statement).await.remove(0)
+    }
+
+    async fn rows(&self, statement: &str) -> Vec<PgRow> {
         let text = statement.replace("{schema}", &self.name);
         let mut connection = PgConnection::connect(&self.server).await.unwrap();
         let text = sqlx::raw_sql(AssertSqlSafe(text));
-        connection.execute(text).await.unwrap();
+        connection.fetch_all(text).await.unwrap()
     }
 }
 
