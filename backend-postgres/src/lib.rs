@@ -29,6 +29,7 @@ use crate::session::Session;
 extern crate self as longhaul_backend_postgres;
 
 mod clock;
+mod columns;
 mod commit;
 mod config;
 mod error;

@@ -4,22 +4,25 @@
 //! transaction mode each statement has a transaction of its own. A statement runs to its end in a task that nobody
 //! aborts. A connection that failed is closed, never used again.
 
+mod lent;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::{PgArguments, PgPoolOptions, PgRow, PgTransactionManager};
+use sqlx::postgres::{PgArguments, PgPoolOptions, PgRow};
 use sqlx::{
     AssertSqlSafe, Executor, PgConnection, PgPool, Postgres, SqlSafeStr, SqlStr,
     pool::PoolConnection,
 };
 
-use sqlx_core::transaction::TransactionManager as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::config::PostgresConfig;
 use crate::error::{Failure, Result, of_statement};
+
+pub(crate) use self::lent::Lent;
 
 /// Is the schema that the texts of statements name.
 const SCHEMA_IN_TEXTS: &str = "longhaul";
@@ -295,101 +298,18 @@ impl Session {
         }
     }
 
-    /// Lets go of all connections.
+    /// Lets go of all connections, also where no runtime is left that could say good-bye on them.
     pub(crate) fn close(&self) {
-        self.kept
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clear();
-    }
-}
-
-impl Session {
-    /// Lends a connection for a transaction of the user's code. Some connections are never lent.
-    pub(crate) async fn lend(self: &Arc<Self>) -> Result<Lent> {
-        let turn = Arc::clone(&self.lendable).acquire_owned().await;
-        let turn = turn.map_err(|_| Failure::Stopped)?;
-        let other = tokio::time::timeout(
-            self.connect_timeout,
-            Arc::clone(&self.turns).acquire_owned(),
-        );
-        let other = other.await.ok().and_then(Result::ok);
-        let other = other.ok_or_else(|| self.nothing_free())?;
-        Ok(Lent {
-            kept: Some(self.take().await?),
-            session: Arc::clone(self),
-            _turns: [turn, other],
-        })
-    }
-}
-
-/// Is a connection with a transaction of the user's code; it is closed unless the transaction ended in order.
-pub(crate) struct Lent {
-    kept: Option<Kept>,
-    session: Arc<Session>,
-    _turns: [OwnedSemaphorePermit; 2],
-}
-
-impl Lent {
-    /// Begins a transaction, with the settings that the user's role has.
-    pub(crate) async fn begin(&mut self) -> Result<()> {
-        let text = self.session.begin_lent.clone();
-        let begun = PgTransactionManager::begin(self.connection(), Some(text)).await;
-        begun.map_err(of_statement)
-    }
-
-    /// Returns the connection.
-    #[expect(
-        clippy::expect_used,
-        reason = "it is taken by what consumes the transaction"
-    )]
-    pub(crate) fn connection(&mut self) -> &mut PgConnection {
-        let kept = self.kept.as_mut();
-        &mut kept.expect("the transaction is open").connection
-    }
-
-    /// Sends a statement without values.
-    pub(crate) async fn run(&mut self, text: &'static str) -> Result<()> {
-        let asked = self.connection().execute(sqlx::raw_sql(text)).await;
-        asked.map(drop).map_err(of_statement)
-    }
-
-    /// Sends a statement and returns its rows.
-    pub(crate) async fn ask(&mut self, text: SqlStr, arguments: PgArguments) -> Result<Vec<PgRow>> {
-        let is_own = self.session.sessions == Sessions::Own;
-        let query = sqlx::query_with(text, arguments).persistent(is_own);
-        let asked = query.fetch_all(self.connection()).await;
-        asked.map_err(of_statement)
-    }
-
-    /// Commits, and gives the connection back.
-    pub(crate) async fn commit(mut self) -> Result<()> {
-        let ended = PgTransactionManager::commit(self.connection()).await;
-        ended.map_err(of_statement)?;
-        self.give_back();
-        Ok(())
-    }
-
-    /// Undoes everything, and gives the connection back.
-    pub(crate) async fn roll_back(mut self) -> Result<()> {
-        let ended = PgTransactionManager::rollback(self.connection()).await;
-        ended.map_err(of_statement)?;
-        self.give_back();
-        Ok(())
-    }
-
-    fn give_back(&mut self) {
-        if let Some(kept) = self.kept.take() {
-            self.session.give_back(kept, None);
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        for kept in kept.drain(..) {
+            drop(kept.connection.detach());
         }
     }
 }
 
-impl Drop for Lent {
+impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(kept) = &mut self.kept {
-            kept.connection.close_on_drop();
-        }
+        self.close();
     }
 }
 
@@ -438,3 +358,27 @@ macro_rules! arguments {
     }};
 }
 pub(crate) use arguments;
+
+#[cfg(test)]
+mod tests {
+    use longhaul_core::backend::Inspect as _;
+    use longhaul_tests::Fixture as _;
+
+    use crate::PostgresBackend;
+    use crate::fixture::PostgresFixture;
+
+    #[test]
+    fn store_may_outlive_its_runtime() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let (fixture, backend) = runtime.block_on(async {
+            let fixture = PostgresFixture::open().await;
+            let backend = PostgresBackend::open(fixture.config()).await.unwrap();
+            backend.workers().await.unwrap();
+            drop(backend.workers());
+            (fixture, backend)
+        });
+        drop(runtime);
+        drop(backend);
+        drop(fixture);
+    }
+}

@@ -15,7 +15,7 @@ use longhaul_core::history::StoredTurn;
 use longhaul_core::id::{Epoch, WorkerId, WorkflowId};
 use sqlx::Row;
 
-use crate::commit::{add_runs, add_tags};
+use crate::columns::{add_runs, add_tags};
 use crate::error::{Failure, Result};
 use crate::lanes::Fence;
 use crate::row::{self, RunNumber, run_record, select_run, stored, stored_turn, uuid};

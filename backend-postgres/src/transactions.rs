@@ -14,7 +14,7 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Executor, PgConnection, Row, SqlStr};
 use std::sync::Arc;
 
-use crate::commit::{add_runs, add_tags};
+use crate::columns::{add_runs, add_tags};
 use crate::error::{Failure, Result, of_statement};
 use crate::row::{self, RunNumber, kind_of};
 use crate::session::{Lent, arguments, detached};

@@ -28,7 +28,9 @@ impl Counted {
     /// second and once per burst, whatever the runs do.
     async fn open() -> Self {
         let schema = Schema::new();
-        schema.run("create extension if not exists pg_stat_statements").await;
+        schema
+            .run("create extension if not exists pg_stat_statements")
+            .await;
         let client = Client::connect(&schema.url()).await.unwrap();
         let worker = Worker::builder(&client)
             .provide(Rate(1))
@@ -114,6 +116,47 @@ async fn sixty_four_workflows_in_flight_share_statements() {
         })
         .await;
     let alone = 64 * 6;
-    println!("64 workflows of 5 tasks on postgres: {cost:?}, {alone} statements if each were alone");
+    println!(
+        "64 workflows of 5 tasks on postgres: {cost:?}, {alone} statements if each were alone"
+    );
     assert!(cost.statements * 2 < alone, "{cost:?}");
+}
+
+#[workflow]
+async fn waits_for_good(ctx: Context) -> Result<()> {
+    ctx.receive(Signal::<()>::new("never")).await
+}
+
+/// P14: with the default lease, over a window of real time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_with_nothing_to_do_asks_postgres_at_most_once_a_second() {
+    if !crate::world::is_asked_for("postgres") {
+        return;
+    }
+    let schema = Schema::new();
+    schema
+        .run("create extension if not exists pg_stat_statements")
+        .await;
+    let client = Client::connect(&schema.url()).await.unwrap();
+    let builder = Worker::builder(&client).provide(Rate(1));
+    let park_after = Duration::from_millis(10);
+    let _worker = builder.park_after(park_after).start().await.unwrap();
+    for _ in 0..50 {
+        client.start(waits_for_good()).await.unwrap();
+    }
+    while client.list().status(Status::Waiting).count().await.unwrap() < 50 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+
+    let count = async || {
+        let text = "select coalesce(sum(calls), 0)::bigint as calls from pg_stat_statements
+                    where query like '%\"{schema}\"%' and query not like '%pg_stat_statements%'";
+        schema.row(text).await.get::<i64, _>("calls")
+    };
+    let before = count().await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let asked = count().await - before;
+    println!("6 s idle with 50 parked runs on postgres: {asked} statements");
+    assert!((3..=7).contains(&asked), "{asked} statements");
 }

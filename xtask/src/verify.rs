@@ -7,13 +7,14 @@ use crate::process::{cargo, root, step};
 use crate::{deny, diagram, tidy};
 
 /// Lists the feature sets of the facade that must build alone.
-const FEATURES: [&str; 8] = [
+const FEATURES: [&str; 9] = [
     "",
     "macros",
     "memory",
     "sqlite",
     "sqlx",
     "sqlite,sqlx",
+    "postgres",
     "testing",
     "full",
 ];

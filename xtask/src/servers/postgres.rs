@@ -13,7 +13,7 @@ use super::{new_password, on_a_free_port, output, running};
 const NAME: &str = "longhaul";
 
 /// Lists what differs from a server's defaults: many tests at once, statistics of statements, and no care for a crash.
-const SETTINGS: [&str; 9] = [
+const SETTINGS: [&str; 10] = [
     "listen_addresses=127.0.0.1",
     "fsync=off",
     "synchronous_commit=off",
@@ -21,6 +21,7 @@ const SETTINGS: [&str; 9] = [
     "max_connections=400",
     "shared_buffers=128MB",
     "shared_preload_libraries=pg_stat_statements",
+    "pg_stat_statements.max=100000",
     "max_locks_per_transaction=256",
     "autovacuum=on",
 ];
