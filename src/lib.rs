@@ -66,6 +66,10 @@ struct TestingDoctests;
 struct TransactionsDoctests;
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/deploying.md")]
+struct DeployingDoctests;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/write-a-backend.md")]
 struct WriteABackendDoctests;
 
