@@ -131,6 +131,13 @@ impl PostgresBackend {
         })
     }
 
+    /// Tells whether sessions are its own, so that statements are prepared once; behind a pooler that lends them by the
+    /// transaction they are not.
+    #[must_use]
+    pub fn prepares_statements(&self) -> bool {
+        self.store.session.prepares_statements()
+    }
+
     /// Runs a call to its end, also when its caller is dropped.
     async fn call<T, F>(&self, call: impl FnOnce(Arc<Store>) -> F) -> Answered<T>
     where

@@ -186,6 +186,10 @@ impl Session {
         }
     }
 
+    pub(crate) fn prepares_statements(&self) -> bool {
+        self.sessions == Sessions::Own
+    }
+
     pub(crate) fn schema(&self) -> &str {
         &self.schema
     }
