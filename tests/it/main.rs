@@ -31,5 +31,6 @@ mod nested_workflow;
 mod parking;
 mod queues;
 mod restart;
+mod server_restart;
 mod state_persistence;
 mod web;
