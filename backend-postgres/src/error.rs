@@ -11,9 +11,9 @@ use sqlx::error::DatabaseError;
 /// Tells what went wrong.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("postgres: {0}")]
+    #[error("postgres: {}", told(.0))]
     Postgres(#[from] sqlx::Error),
-    #[error("the connection to postgres broke while a request was under way: {0}")]
+    #[error("the connection to postgres broke while a request was under way: {}", told(.0))]
     Broken(sqlx::Error),
     #[error("postgres did not answer within {seconds} s")]
     Deadline { seconds: u64 },
@@ -53,14 +53,15 @@ pub(crate) enum Failure {
     LaneMoved,
     #[error(
         "a pooler between us and postgres lends sessions by the transaction, which was not seen when the store was \
-         opened; open it with `?pooler=transaction`: {0}"
+         opened; open it with `?pooler=transaction`: {}",
+        told(.0)
     )]
     Pooler(sqlx::Error),
     #[error("a run is held by a transaction that does not end; nothing was written")]
     Held,
     #[error("the request was given up, as the runtime is shutting down")]
     Stopped,
-    #[error("cannot connect to postgres at {place}: {cause}")]
+    #[error("cannot connect to postgres at {place}: {}", told(cause))]
     Connect { place: String, cause: sqlx::Error },
     #[error(
         "postgres at {place} refuses user `{user}`: {cause}; check the name and the password in the URL"
@@ -192,6 +193,15 @@ pub(crate) fn of_statement(cause: sqlx::Error) -> Failure {
             Failure::Pooler(cause)
         }
         other => Failure::Postgres(other),
+    }
+}
+
+/// Says what the driver or the server says, without what the driver puts around the server's words.
+pub(crate) fn told(cause: &sqlx::Error) -> String {
+    match cause {
+        sqlx::Error::Database(refusal) => refusal.message().to_owned(),
+        sqlx::Error::Io(cause) => cause.to_string(),
+        other => other.to_string(),
     }
 }
 

@@ -11,7 +11,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Row};
 
 use crate::config::{Checks, Pooler, PostgresConfig};
-use crate::error::{Failure, Result, of_statement};
+use crate::error::{Failure, Result, of_statement, told};
 use crate::session::{Sessions, in_schema};
 
 /// Is the oldest server that works here: 14, as `server_version_num` counts.
@@ -78,7 +78,7 @@ async fn connect(config: &PostgresConfig) -> Result<PgConnection> {
         Some("28P01" | "28000" | "08P01") => Failure::Credentials {
             place: config.place(),
             user,
-            cause: cause.to_string(),
+            cause: told(&cause),
         },
         Some("3D000") => Failure::UnknownDatabase {
             place: config.place(),

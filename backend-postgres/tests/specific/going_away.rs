@@ -7,7 +7,7 @@ use longhaul_core::backend::{Backend, Kind, Started, Verdict};
 use longhaul_tests::Fixture as _;
 use longhaul_tests::world::{World, lane, one, run_of, signal_to};
 
-use crate::fixture::{PostgresFixture, run, session};
+use crate::fixture::{PostgresFixture, ended, run, session};
 
 const RUNS: usize = 8;
 const TURNS: u64 = 25;
@@ -77,10 +77,7 @@ async fn nothing_acknowledged_is_missing_after_sessions_were_ended_again_and_aga
     let killer = tokio::spawn({
         let is_over = Arc::clone(&is_over);
         async move {
-            let end = format!(
-                "select pg_terminate_backend(pid) from pg_stat_activity
-                 where query like '%\"{schema}\"%' and pid <> pg_backend_pid()"
-            );
+            let end = ended(&schema);
             let mut kills = 0;
             let mut killer = session().await;
             while !is_over.load(Ordering::SeqCst) {

@@ -4,7 +4,7 @@ use longhaul_tests::Fixture as _;
 use longhaul_tests::world::World;
 use sqlx::Row as _;
 
-use crate::fixture::{PostgresFixture, run, session};
+use crate::fixture::{PostgresFixture, ended, run, session};
 
 /// Returns how many rows of the table were updated, and how many of them without touching an index.
 async fn updates(schema: &str, table: &str) -> (i64, i64) {
@@ -17,12 +17,9 @@ async fn updates(schema: &str, table: &str) -> (i64, i64) {
     (row.get(0), row.get(1))
 }
 
+/// Ends the sessions of the store: each hands its statistics over when it ends.
 async fn flush(schema: &str) {
-    let text = format!(
-        "select pg_terminate_backend(pid, 5000) from pg_stat_activity
-         where query like '%\"{schema}\"%' and pid <> pg_backend_pid()"
-    );
-    run(&mut session().await, text).await;
+    run(&mut session().await, ended(schema)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
