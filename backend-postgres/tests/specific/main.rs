@@ -3,8 +3,9 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::print_stdout,
     missing_docs,
-    reason = "tests may panic"
+    reason = "tests may panic and print figures"
 )]
 
 #[path = "../fixture/mod.rs"]
