@@ -1,0 +1,2 @@
+//! The Redis backend of Longhaul.
+#![forbid(unsafe_code)]
