@@ -1,2 +1,214 @@
-//! The Redis backend of Longhaul.
+//! The Redis backend: one server or a cluster, shared by any number of processes.
+//!
+//! Invariants: each contract call is one script per partition that it touches, or a fixed sequence of them, each safe to
+//! stop after and to ask again. An acknowledgement is sent after the server's. Every comparison of times is the server's.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "tests may panic"
+    )
+)]
+
+use std::fmt;
+use std::sync::Arc;
+
+use longhaul_core::backend::{Backend, Result as Answered, StoreInfo};
+use longhaul_core::clock::Timestamp;
+use longhaul_core::id::WorkerId;
+
+use crate::clock::Clock;
+use crate::error::{Failure, Result, unreadable};
+use crate::hints::Hints;
+use crate::layout::{Layout, Slot};
+use crate::link::{Call, Link};
+use crate::reply::Items;
+use crate::script::Script;
+
+mod checks;
+mod clock;
+mod commit;
+mod config;
+mod error;
+mod events;
+mod hints;
+mod inspect;
+mod layout;
+mod link;
+mod opening;
+mod outbox;
+mod pack;
+mod record;
+mod reply;
+mod script;
+mod start;
+mod state;
+mod takeover;
+mod tasks;
+mod timers;
+mod tls;
+
+pub use config::{Checks, Durability, RedisConfig};
+
+/// Is a store in a Redis server or cluster.
+///
+/// Dropping it closes its connections. Requests that are under way run to their end.
+pub struct RedisBackend {
+    store: Arc<Store>,
+}
+
+/// Is what all requests of a handle share.
+#[derive(Debug)]
+struct Store {
+    link: Link,
+    layout: Layout,
+    clock: Clock,
+    hints: Hints,
+    info: StoreInfo,
+}
+
+impl Store {
+    /// Prepares a script for a slot.
+    fn script(&self, script: &'static Script, slot: Slot) -> Call {
+        Call::new(script, &self.layout.tag(slot), self.clock.given())
+    }
+
+    /// Prepares a script for a partition.
+    fn on(&self, script: &'static Script, partition: u16) -> Call {
+        self.script(script, Slot::Partition(partition))
+    }
+
+    /// Sends a script and returns what it answers behind the time and `ok`.
+    async fn ask(&self, slot: Slot, call: Call) -> Result<Items> {
+        let mut items = Items::of(self.link.call(&call).await?)?;
+        let now = record::timestamp(&items.bytes()?)?;
+        self.clock.note(slot, now);
+        match items.text()?.as_str() {
+            "ok" => Ok(items),
+            "dead" => Err(Failure::WorkerDead),
+            "generation" => Err(Failure::OtherGeneration),
+            other => Err(unreadable(call.script().name, other)),
+        }
+    }
+
+    /// Sends scripts to several partitions at once.
+    async fn ask_each(&self, calls: Vec<(u16, Call)>) -> Result<Vec<(u16, Items)>> {
+        let each = calls.into_iter().map(async |(partition, call)| {
+            let items = self.ask(Slot::Partition(partition), call).await?;
+            Ok((partition, items))
+        });
+        together(futures_util::future::join_all(each).await)
+    }
+
+    /// Sends a script to every partition at once.
+    async fn ask_all(&self, make: impl Fn(u16) -> Call) -> Result<Vec<(u16, Items)>> {
+        let calls = self
+            .layout
+            .all()
+            .map(|partition| (partition, make(partition)));
+        self.ask_each(calls.collect()).await
+    }
+
+    /// Passes an answer on; a worker of another generation is declared dead first, as what it relies on may be gone.
+    async fn as_worker<T>(&self, worker: WorkerId, answer: Result<T>) -> Result<T> {
+        if !matches!(answer, Err(Failure::OtherGeneration)) {
+            return answer;
+        }
+        tracing::warn!(
+            worker = %worker.0,
+            "the store was restarted or a replica took its place; the worker joins again"
+        );
+        takeover::declare_dead(self, &[worker]).await?;
+        Err(Failure::WorkerDead)
+    }
+}
+
+/// Returns all answers, or the worst error: what was applied in part may have been applied.
+fn together<T>(answers: Vec<Result<T>>) -> Result<Vec<T>> {
+    let is_partly_done = answers.iter().any(Result::is_ok);
+    let mut done = Vec::with_capacity(answers.len());
+    let mut worst: Option<Failure> = None;
+    for answer in answers {
+        match answer {
+            Ok(one) => done.push(one),
+            Err(failure)
+                if worst
+                    .as_ref()
+                    .is_none_or(|known| failure.weight() > known.weight()) =>
+            {
+                worst = Some(failure);
+            }
+            Err(_) => {}
+        }
+    }
+    match worst {
+        None => Ok(done),
+        Some(failure) if is_partly_done => Err(failure.partly_done()),
+        Some(failure) => Err(failure),
+    }
+}
+
+impl RedisBackend {
+    /// Opens the store, and makes it when it is not there.
+    ///
+    /// # Errors
+    /// - `Invalid` when the server refuses the user, is too old, may lose what it acknowledged or evict keys, is a
+    ///   read-only replica, or a cluster that does not serve all slots.
+    /// - `NewerVersion` when a newer version made the store.
+    /// - `Unavailable` when the server cannot be reached.
+    ///
+    /// # Cancel safety
+    /// A dropped call opens nothing; the store may have been made.
+    pub async fn open(config: RedisConfig) -> Answered<Self> {
+        let store = detached(async move { opening::open(config).await }).await?;
+        Ok(Self {
+            store: Arc::new(store),
+        })
+    }
+
+    /// Runs a call to its end, also when its caller is dropped.
+    async fn call<T, F>(&self, call: impl FnOnce(Arc<Store>) -> F) -> Answered<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T>> + Send + 'static,
+    {
+        Ok(detached(call(Arc::clone(&self.store))).await?)
+    }
+}
+
+/// Runs a request to its end, also when its caller is dropped.
+async fn detached<T: Send + 'static>(
+    call: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    tokio::spawn(call).await.unwrap_or(Err(Failure::Stopped))
+}
+
+impl Drop for RedisBackend {
+    fn drop(&mut self) {
+        self.store.hints.close();
+    }
+}
+
+impl fmt::Debug for RedisBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBackend")
+            .field("link", &self.store.link)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Backend for RedisBackend {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn store(&self) -> StoreInfo {
+        self.store.info.clone()
+    }
+
+    fn clock(&self) -> Timestamp {
+        self.store.clock.now()
+    }
+}

@@ -1,0 +1,5 @@
+//! The conformance suite over a cluster.
+
+mod fixture;
+
+longhaul_tests::conformance!(fixture::ClusterFixture);

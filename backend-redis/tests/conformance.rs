@@ -1,0 +1,5 @@
+//! The conformance suite over a server.
+
+mod fixture;
+
+longhaul_tests::conformance!(fixture::RedisFixture);
