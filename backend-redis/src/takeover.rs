@@ -26,23 +26,34 @@ const REMEMBERED: Duration = Duration::from_hours(31 * 24);
 /// Takes over from all that are dead, and from those that are named.
 pub(crate) async fn take_over(store: &Store, force: &[WorkerId]) -> Result<TakenOver> {
     let strangers = members(store).await?;
-    take_over_from(store, force, &strangers).await
+    take_over_from(store, Wanted::All, force, &strangers).await
 }
 
 /// Declares workers dead that are registered, and frees what they had; also what members had that are not registered.
 pub(crate) async fn declare_dead(store: &Store, workers: &[WorkerId]) -> Result<TakenOver> {
     let strangers: Vec<String> = workers.iter().map(ToString::to_string).collect();
-    take_over_from(store, workers, &strangers).await
+    take_over_from(store, Wanted::Named, workers, &strangers).await
+}
+
+/// Says who is declared dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// Those that are named, and all whose lease is over.
+    All,
+    /// Those that are named.
+    Named,
 }
 
 async fn take_over_from(
     store: &Store,
+    wanted: Wanted,
     force: &[WorkerId],
     strangers: &[String],
 ) -> Result<TakenOver> {
     let force: Vec<String> = force.iter().map(ToString::to_string).collect();
     let declare = store
         .script(&DECLARE, Slot::Leases)
+        .arg(if wanted == Wanted::All { "1" } else { "" })
         .number(forgotten(store))
         .counted(&force)
         .counted(strangers);

@@ -125,7 +125,7 @@ local function update_row(turn, row, update)
 end
 
 local refused = refusal(worker)
-if refused and count == 0 then
+if refused then
   return { now, refused }
 end
 local verdicts, sent_to, is_news = {}, {}, false
@@ -138,9 +138,6 @@ for i = 1, count do
   end
   local update = take_update()
   local verdict, row = judge(turn, update)
-  if refused and not (verdict == 'committed' and not row) then
-    return { now, refused }
-  end
   if row then
     if turn.number ~= '' then
       redis.call('RPUSH', turns_key(turn.run, row), turn.stored)

@@ -1,10 +1,10 @@
--- Declares workers dead: those whose lease is over, those that were declared before and are still on the register, and
--- those that are named.
+-- Declares workers dead: those that are named, and if all are asked for, those whose lease is over and those that were
+-- declared before and are still on the register.
 --
--- Arguments: when a death may be forgotten that long ago; how many to declare dead if they are registered; those; how many
+-- Arguments: whether all are asked for; when a death may be forgotten that long ago; how many to declare dead if they are registered; those; how many
 -- to declare dead if they are not registered; those. Answers: `ok`, and those that are dead.
 -- Why atomic: a lease that was extended before is not over, and one that is over is extended by nobody after.
-local forgotten = take()
+local wants_all, forgotten = take() ~= '', take()
 local forced, strangers = take_list(take_number()), take_list(take_number())
 local dead = {}
 
@@ -13,12 +13,11 @@ local function declare(worker)
   dead[worker] = true
 end
 
-for _, worker in ipairs(redis.call('ZRANGEBYSCORE', tag .. 'leases', '-inf', '(' .. now)) do
-  declare(worker)
-end
-for _, worker in ipairs(redis.call('ZRANGE', tag .. 'leases', 0, -1)) do
-  if redis.call('ZSCORE', tag .. 'dead', worker) then
-    declare(worker)
+local registered = wants_all and redis.call('ZRANGE', tag .. 'leases', 0, -1, 'WITHSCORES') or {}
+for i = 1, #registered, 2 do
+  local is_over = tonumber(registered[i + 1]) < tonumber(now)
+  if is_over or redis.call('ZSCORE', tag .. 'dead', registered[i]) then
+    declare(registered[i])
   end
 end
 for _, worker in ipairs(forced) do
