@@ -60,6 +60,9 @@ fn number(variable: &str, default: u32) -> u32 {
 
 const SEED: u64 = 0x0f1e_e7ed;
 const WORKERS: usize = 4;
+
+/// Is the lease of workers that are killed; what is not recorded for longer is lost by its lease alone.
+const LEASE_OF_A_FLEET: Duration = Duration::from_secs(3);
 const SLOTS: usize = 8;
 
 /// P1, P3, P6 for a fleet. `LONGHAUL_TEST_KILLS=30` lets the kills go on for half a minute.
@@ -68,7 +71,7 @@ fn orders_survive_kills_of_random_workers(mut fleet: Fleet) {
     // What is to be done takes a few seconds longer than the kills.
     let pace = 10 * (kills + 4);
     let options = [
-        "--lease=3s".to_owned(),
+        format!("--lease={}s", LEASE_OF_A_FLEET.as_secs()),
         format!("--slots={SLOTS}"),
         format!("--pace={pace}"),
         "--approval-timeout=1s".to_owned(),
@@ -106,7 +109,7 @@ fn orders_survive_kills_of_random_workers(mut fleet: Fleet) {
     let losses: u64 = fleet.reports().iter().map(|report| report.deaths).sum();
     println!("{kills} kills, {losses} leases lost without one");
     if losses == 0 {
-        check_ledger(&ledger, SLOTS);
+        check_ledger(&ledger, SLOTS, LEASE_OF_A_FLEET);
     } else {
         check_repeats(&ledger, u64::from(kills) + losses, SLOTS);
     }
