@@ -32,7 +32,7 @@ impl Server {
         let server = Self {
             folder: tempfile::tempdir().unwrap(),
             bin: PathBuf::from(bin),
-            user: std::env::var("LONGHAUL_TEST_POSTGRES_USER").unwrap_or_default(),
+            user: std::env::var("LONGHAUL_TEST_SERVER_USER").unwrap_or_default(),
             port: free.local_addr().unwrap().port(),
         };
         drop(free);

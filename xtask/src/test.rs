@@ -32,8 +32,8 @@ impl std::ops::AddAssign for Count {
 /// Names the backends that end-to-end tests run over; all when it is not set.
 const BACKENDS: &str = "LONGHAUL_TEST_BACKENDS";
 
-/// Is the backend that needs servers.
-const NEEDS_SERVERS: &str = "postgres";
+/// Lists the backends that need servers, each with what its URLs begin with.
+const NEED_SERVERS: [(&str, &str); 2] = [("postgres", "postgres"), ("redis", "redis")];
 
 /// Says what to test.
 #[derive(Debug, Default, clap::Args)]
@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     /// Only this backend: its suites, and the end-to-end tests over it
     #[arg(long, value_name = "NAME")]
     backend: Option<String>,
-    /// A Postgres to use instead of a throw-away one
+    /// A Postgres or Redis to use instead of a throw-away one
     #[arg(long)]
     url: Option<String>,
 }
@@ -50,10 +50,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let backends = chosen(backends(&root())?, arguments)?;
     stop_on_signal(130)?;
-    let servers = backends
-        .iter()
-        .any(|backend| backend == NEEDS_SERVERS)
-        .then(|| Servers::start(arguments.url.as_deref()))
+    let needing: Vec<&str> = needing(&backends).map(|(name, _)| name).collect();
+    let servers = (!needing.is_empty())
+        .then(|| Servers::start(&needing, arguments.url.as_deref()))
         .transpose()?;
     let mut tests = Tests {
         servers,
@@ -174,12 +173,19 @@ fn chosen(mut backends: Vec<String>, arguments: &Arguments) -> Result<Vec<String
             "there is no backend `{name}`; there are {there_are}"
         );
     }
-    let needs_servers = backends.iter().any(|backend| backend == NEEDS_SERVERS);
+    let url = arguments.url.as_deref();
+    let is_used = |url: &str| needing(&backends).any(|(_, scheme)| url.starts_with(scheme));
     ensure!(
-        arguments.url.is_none() || needs_servers,
-        "--url names a Postgres, which no backend that is tested here uses"
+        url.is_none_or(is_used),
+        "--url names a server that no backend that is tested here uses"
     );
     Ok(backends)
+}
+
+/// Lists those that need servers, each with what its URLs begin with.
+fn needing(backends: &[String]) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let is_tested = |(name, _): &(&str, &str)| backends.iter().any(|backend| backend == name);
+    NEED_SERVERS.into_iter().filter(is_tested)
 }
 
 /// Lists the backends by their folders, in order.

@@ -40,6 +40,18 @@ pub(crate) fn pgbouncer() -> Result<PathBuf> {
     })
 }
 
+/// Returns the folder of Redis' programs.
+pub(crate) fn redis() -> Result<String> {
+    let places = || path().into_iter().chain(["/usr/bin".into()]);
+    let found = found_or_installed("redis-server", || {
+        places().find(|folder: &PathBuf| super::redis::is_whole(folder))
+    })?;
+    Ok(found
+        .to_str()
+        .context("a folder whose name is not UTF-8")?
+        .to_owned())
+}
+
 fn found_or_installed(package: &str, find: impl Fn() -> Option<PathBuf>) -> Result<PathBuf> {
     if let Some(found) = find() {
         return Ok(found);

@@ -1,4 +1,4 @@
-//! Throw-away servers for tests: a Postgres, and a pgbouncer before it.
+//! Throw-away servers for tests: a Postgres with a pgbouncer before it, a Redis, and a cluster of Redis.
 //!
 //! Invariants: what runs here was started here, listens on the loopback alone, and is stopped by whoever drops
 //! [`Servers`], by a signal, and by the death of this process. A variable that is set already is used as it is.
@@ -7,6 +7,7 @@ mod account;
 mod find;
 mod pgbouncer;
 mod postgres;
+mod redis;
 mod running;
 mod target;
 
@@ -29,15 +30,24 @@ const PGBOUNCER: &str = "LONGHAUL_TEST_PGBOUNCER";
 /// Names the folder of Postgres' programs, for a test that starts a server of its own.
 const BIN: &str = "LONGHAUL_TEST_POSTGRES_BIN";
 
+/// Names the URL of a Redis.
+const REDIS: &str = "LONGHAUL_TEST_REDIS";
+
+/// Names the URL of a cluster of Redis: its masters.
+const REDIS_CLUSTER: &str = "LONGHAUL_TEST_REDIS_CLUSTER";
+
+/// Names the folder of Redis' programs, for a test that starts a server of its own.
+const REDIS_BIN: &str = "LONGHAUL_TEST_REDIS_BIN";
+
 /// Names whom such a server must run as; empty when it is the user of the test.
-const USER: &str = "LONGHAUL_TEST_POSTGRES_USER";
+const USER: &str = "LONGHAUL_TEST_SERVER_USER";
 
 /// Is how often a server is tried on another port.
 const PORTS_TRIED: usize = 3;
 
 const BY_HAND: &str = "\
 start the servers yourself and name them, as a user who is not root:
-  apt-get install postgresql pgbouncer
+  apt-get install postgresql pgbouncer redis-server
   initdb -D data --auth=scram-sha-256 --username=longhaul --pwprompt
   postgres -D data -p 5433 -k /tmp -c max_connections=400 -c shared_preload_libraries=pg_stat_statements
   createdb -h 127.0.0.1 -p 5433 -U longhaul longhaul
@@ -46,7 +56,13 @@ start the servers yourself and name them, as a user who is not root:
   export LONGHAUL_TEST_POSTGRES=postgres://longhaul:PASSWORD@127.0.0.1:5433/longhaul
   export LONGHAUL_TEST_PGBOUNCER=postgres://longhaul:PASSWORD@127.0.0.1:6433/longhaul
   export LONGHAUL_TEST_POSTGRES_BIN=/usr/lib/postgresql/15/bin
-  export LONGHAUL_TEST_POSTGRES_USER=";
+  redis-server --port 6399 --appendonly yes --appendfsync always --save ''
+  redis-server --port 7001 --appendonly yes --appendfsync always --save '' --cluster-enabled yes --dir node1   (six of them)
+  redis-cli --cluster create 127.0.0.1:7001 ... 127.0.0.1:7006 --cluster-replicas 1 --cluster-yes
+  export LONGHAUL_TEST_REDIS=redis://127.0.0.1:6399
+  export LONGHAUL_TEST_REDIS_CLUSTER=redis://127.0.0.1:7001,127.0.0.1:7002,127.0.0.1:7003
+  export LONGHAUL_TEST_REDIS_BIN=/usr/bin
+  export LONGHAUL_TEST_SERVER_USER=";
 
 /// Holds the servers, and the variables that tell tests of them.
 #[derive(Debug)]
@@ -56,13 +72,13 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Starts what the environment does not name; `url` names a Postgres before the environment does.
-    pub(crate) fn start(url: Option<&str>) -> Result<Self> {
+    /// Starts what backends need and the environment does not name; `url` names a server before the environment does.
+    pub(crate) fn start(backends: &[&str], url: Option<&str>) -> Result<Self> {
         let mut servers = Self {
             variables: Vec::new(),
             _guard: Guard,
         };
-        servers.fill(url).context(BY_HAND)?;
+        servers.fill(backends, url).context(BY_HAND)?;
         Ok(servers)
     }
 
@@ -73,16 +89,36 @@ impl Servers {
             .map(|(name, value)| (*name, value.as_str()))
     }
 
-    fn fill(&mut self, url: Option<&str>) -> Result<()> {
+    fn fill(&mut self, backends: &[&str], url: Option<&str>) -> Result<()> {
         let account = self.given_or(USER, || Ok(Account::for_servers()?.name))?;
         let account = Account::of(&account)?;
+        if backends.contains(&"postgres") {
+            self.fill_postgres(&account, url.filter(|url| url.starts_with("postgres")))?;
+        }
+        if backends.contains(&"redis") {
+            self.fill_redis(&account, url.filter(|url| url.starts_with("redis")))?;
+        }
+        Ok(())
+    }
+
+    fn fill_redis(&mut self, account: &Account, url: Option<&str>) -> Result<()> {
+        let bin = self.given_or(REDIS_BIN, find::redis)?;
+        match url {
+            Some(url) => self.tell(REDIS, url.to_owned()),
+            None => self.given_or(REDIS, || redis::start(&bin, account))?,
+        };
+        self.given_or(REDIS_CLUSTER, || redis::start_cluster(&bin, account))?;
+        Ok(())
+    }
+
+    fn fill_postgres(&mut self, account: &Account, url: Option<&str>) -> Result<()> {
         let bin = self.given_or(BIN, find::postgres)?;
         let postgres = match url {
             Some(url) => self.tell(POSTGRES, url.to_owned()),
-            None => self.given_or(POSTGRES, || postgres::start(&bin, &account))?,
+            None => self.given_or(POSTGRES, || postgres::start(&bin, account))?,
         };
         self.given_or(PGBOUNCER, || {
-            pgbouncer::start(&find::pgbouncer()?, &bin, &account, &postgres)
+            pgbouncer::start(&find::pgbouncer()?, &bin, account, &postgres)
         })?;
         Ok(())
     }
@@ -109,7 +145,7 @@ impl Servers {
 /// Starts the servers, says how to reach them, and keeps them until Ctrl-C.
 pub(crate) fn run() -> Result<()> {
     stop_on_signal(0)?;
-    let servers = Servers::start(None)?;
+    let servers = Servers::start(&["postgres", "redis"], None)?;
     for (name, value) in servers.variables() {
         println!("export {name}={value}");
     }
