@@ -3,7 +3,7 @@
 //! Invariants: the turns of a partition are judged and written by one script, each whole or not at all. Subworkflows that
 //! live elsewhere leave by the outbox, and are brought there before the answer if nothing goes wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use longhaul_core::backend::{RunUpdate, TurnCommit, Verdict};
 use longhaul_core::clock::Timestamp;
@@ -14,7 +14,7 @@ use crate::error::{Result, unreadable};
 use crate::layout::Layout;
 use crate::pack::Packed;
 use crate::script::COMMIT;
-use crate::{Store, outbox, record, reply, start};
+use crate::{Store, outbox, record, start};
 
 /// Commits turns, those of each partition together.
 pub(crate) async fn commit(
@@ -45,7 +45,6 @@ pub(crate) async fn commit(
         calls.push((*partition, call));
     }
     let mut verdicts: Vec<Verdict> = turns.iter().map(|_| Verdict::Lost).collect();
-    let mut sent = Vec::new();
     for (partition, mut items) in store.ask_each(calls).await? {
         let mut answers = items.list()?;
         for position in positions.get(&partition).into_iter().flatten() {
@@ -53,12 +52,22 @@ pub(crate) async fn commit(
                 *verdict = verdict_of(&answers.text()?)?;
             }
         }
-        if !items.list()?.each(reply::text)?.is_empty() {
-            sent.push(partition);
-        }
     }
-    outbox::bring_starts(store, &sent).await;
+    outbox::bring_starts(store, &senders(&store.layout, turns)).await;
     Ok(verdicts)
+}
+
+/// Lists the partitions whose turns start subworkflows that live elsewhere.
+fn senders(layout: &Layout, turns: &[TurnCommit]) -> Vec<u16> {
+    let sender = |turn: &TurnCommit| {
+        let partition = layout.partition_of(&turn.run);
+        let mut children = turn.subworkflows.iter();
+        let sends =
+            children.any(|child| layout.partition_of(&child.identity.workflow_id) != partition);
+        sends.then_some(partition)
+    };
+    let senders: BTreeSet<u16> = turns.iter().filter_map(sender).collect();
+    senders.into_iter().collect()
 }
 
 fn verdict_of(name: &str) -> Result<Verdict> {

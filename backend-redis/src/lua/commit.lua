@@ -7,7 +7,7 @@
 -- whose attempts are withdrawn, the attempts (key, attempt, queue, task, priority, due, content), the subworkflows of
 -- this partition (this partition, the refusal, and what `take_start` takes) and of others (partition, content), the
 -- messages (partition, content).
--- Answers: `ok`, a verdict on each turn, and the partitions that subworkflows were sent to.
+-- Answers: `ok`, and a verdict on each turn.
 -- Why atomic: a turn is judged on the row as it is when it is written, and is written whole; what is refused is known
 -- before the first write.
 local worker, count = take(), take_number()
@@ -56,7 +56,7 @@ local function judge(turn, update)
   return 'committed', row
 end
 
-local function take_effects(run, sent_to)
+local function take_effects(run)
   local is_news = false
   local data, withdrawn, attempts = take_number(), take_number(), take_number()
   local own, others, messages = take_number(), take_number(), take_number()
@@ -85,7 +85,7 @@ local function take_effects(run, sent_to)
   for _ = 1, others do
     local partition = take()
     send('starts', partition, take())
-    sent_to[partition] = true
+    is_news = true
   end
   for _ = 1, messages do
     local partition = take()
@@ -128,7 +128,7 @@ local refused = refusal(worker)
 if refused then
   return { now, refused }
 end
-local verdicts, sent_to, is_news = {}, {}, false
+local verdicts, is_news = {}, false
 for i = 1, count do
   local length = take_number()
   local stop = position + length
@@ -142,7 +142,7 @@ for i = 1, count do
     if turn.number ~= '' then
       redis.call('RPUSH', turns_key(turn.run, row), turn.stored)
     end
-    is_news = take_effects(turn.run, sent_to) or is_news
+    is_news = take_effects(turn.run) or is_news
     if update.what ~= 'append' then
       is_news = update_row(turn, row, update) or is_news
     elseif turn.number == '' then
@@ -155,8 +155,4 @@ end
 if is_news then
   tell()
 end
-local partitions = {}
-for partition in pairs(sent_to) do
-  partitions[#partitions + 1] = partition
-end
-return { now, 'ok', verdicts, partitions }
+return { now, 'ok', verdicts }

@@ -180,7 +180,8 @@ pub struct TurnCommit {
     pub update: RunUpdate,
     /// Data that changed; `None` removes a key.
     pub data: Vec<(DataKey, Option<Payload>)>,
-    /// Subworkflows to start; one whose id is taken by another run is refused through the outbox, by a
+    /// Subworkflows to start: with the turn, or where they live elsewhere through the outbox, which is emptied of them before the
+    /// answer if nothing goes wrong. One whose id is taken by another run is refused through the outbox, by a
     /// `SubworkflowClosed` without content that is named after its operation; the backend makes up the message's
     /// [`WriteId`]. The same one, by parent, operation, type and fingerprint, is there already and not refused.
     pub subworkflows: Vec<StartRun>,

@@ -54,7 +54,10 @@ pub(crate) fn start_cluster(bin: &str, account: &Account) -> Result<String> {
     let start_one = |_| {
         on_a_free_port(|port| {
             let bus = format!("cluster-port {}", free_port()?);
-            let settings: Vec<&str> = SETTINGS_OF_A_NODE.into_iter().chain([bus.as_str()]).collect();
+            let settings: Vec<&str> = SETTINGS_OF_A_NODE
+                .into_iter()
+                .chain([bus.as_str()])
+                .collect();
             servers.start(port, &settings)?;
             Ok(port)
         })
@@ -82,12 +85,17 @@ impl<'a> Servers<'a> {
     }
 
     fn url(&self, ports: &[u16]) -> String {
-        let places: Vec<_> = ports.iter().map(|port| format!("127.0.0.1:{port}")).collect();
+        let places: Vec<_> = ports
+            .iter()
+            .map(|port| format!("127.0.0.1:{port}"))
+            .collect();
         format!("redis://:{}@{}", self.password, places.join(","))
     }
 
     fn start(&self, port: u16, settings: &[&str]) -> Result<()> {
-        let folder = tempfile::Builder::new().prefix("longhaul-redis-").tempdir()?;
+        let folder = tempfile::Builder::new()
+            .prefix("longhaul-redis-")
+            .tempdir()?;
         self.account.own(folder.path())?;
         let file = folder.path().join("redis.conf");
         std::fs::write(&file, configuration(port, &self.password, settings))?;
@@ -111,9 +119,15 @@ impl<'a> Servers<'a> {
     fn wait_for_cluster(&self, ports: &[u16]) -> Result<()> {
         let begun = Instant::now();
         let is_ready = |(place, port): (usize, &u16)| {
-            let is_ok = self.ask(*port, &["CLUSTER", "INFO"])?.contains("cluster_state:ok");
+            let is_ok = self
+                .ask(*port, &["CLUSTER", "INFO"])?
+                .contains("cluster_state:ok");
             let replication = self.ask(*port, &["INFO", "replication"])?;
-            let wanted = if place < MASTERS { "state=online" } else { "master_link_status:up" };
+            let wanted = if place < MASTERS {
+                "state=online"
+            } else {
+                "master_link_status:up"
+            };
             Ok(is_ok && replication.contains(wanted))
         };
         loop {
@@ -131,13 +145,17 @@ impl<'a> Servers<'a> {
 
     fn ask(&self, port: u16, words: &[&str]) -> Result<String> {
         let mut client = self.client();
-        client.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-e"]).args(words);
+        client
+            .args(["-h", "127.0.0.1", "-p", &port.to_string(), "-e"])
+            .args(words);
         output(&mut client)
     }
 
     fn client(&self) -> Command {
         let mut client = Command::new(self.bin.join("redis-cli"));
-        client.env("REDISCLI_AUTH", &self.password).arg("--no-auth-warning");
+        client
+            .env("REDISCLI_AUTH", &self.password)
+            .arg("--no-auth-warning");
         client
     }
 }
@@ -149,7 +167,10 @@ fn configuration(port: u16, password: &str, settings: &[&str]) -> String {
         format!("requirepass {password}"),
         format!("masterauth {password}"),
     ];
-    let all = SETTINGS.iter().chain(settings).map(|line| (*line).to_owned());
+    let all = SETTINGS
+        .iter()
+        .chain(settings)
+        .map(|line| (*line).to_owned());
     for line in all.chain(own) {
         let _ = writeln!(text, "{line}");
     }
