@@ -1,10 +1,11 @@
 //! What a worker says of itself while its store is away, and how it comes back.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use longhaul::backend::Backend;
+use longhaul::id::WorkerId;
 use longhaul::prelude::*;
 use longhaul::worker::{Phase, Store};
 use longhaul_backend_memory::{MemoryBackend, MemoryConfig};
@@ -15,20 +16,28 @@ use crate::world::{quick, reaches, result, until};
 
 const GO: Signal<u32> = Signal::new("go");
 
-/// Refuses every call while the store is away.
+/// Refuses calls while the store is away.
 #[derive(Debug, Default)]
-struct Away(AtomicBool);
+struct Away(Mutex<Vec<Operation>>);
 
 impl Away {
     fn set(&self, is_away: bool) {
-        self.0.store(is_away, Ordering::SeqCst);
+        let refused = if is_away { Operation::ALL } else { &[] };
+        *self.0.lock().unwrap() = refused.to_vec();
+    }
+
+    /// Lets these calls through alone.
+    fn set_but_for(&self, answered: &[Operation]) {
+        let refused = Operation::ALL.iter().copied();
+        *self.0.lock().unwrap() = refused.filter(|call| !answered.contains(call)).collect();
     }
 }
 
 impl Plan for Away {
-    fn draw(&self, _: Operation) -> Lot {
+    fn draw(&self, operation: Operation) -> Lot {
+        let is_refused = self.0.lock().unwrap().contains(&operation);
         Lot {
-            fault: self.0.load(Ordering::SeqCst).then_some(Fault::Refuse),
+            fault: is_refused.then_some(Fault::Refuse),
             ..Lot::default()
         }
     }
@@ -138,6 +147,47 @@ async fn worker_that_was_declared_dead_counts_its_stale_writes_and_joins_again()
     until(|| first.live_runs() == 1).await;
     next.signal(GO, 8).await.unwrap();
     assert_eq!(result(&next).await.unwrap(), 8);
+}
+
+/// Waits until the store knows a worker as one that lives, or not any more.
+async fn becomes(client: &Client, worker: impl Fn() -> WorkerId, is_known: bool) {
+    let waiting = async {
+        loop {
+            let known = client.workers().await.unwrap();
+            if known.iter().any(|record| record.worker == worker()) == is_known {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(30), waiting).await;
+    assert!(waited.is_ok(), "registered: {}", !is_known);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn worker_that_dies_again_while_it_joins_again_comes_back() {
+    let (lossy, direct, away) = clients();
+    let first = quick(&lossy).start().await.unwrap();
+    let before = first.id();
+    let second = quick(&direct).start().await.unwrap();
+    away.set(true);
+    becomes(&direct, || before, false).await;
+
+    away.set_but_for(&[Operation::Beat, Operation::Join]);
+    becomes(&direct, || first.id(), true).await;
+    let between = first.id();
+    away.set(true);
+    becomes(&direct, || between, false).await;
+
+    away.set(false);
+    until(|| first.health().is_ready()).await;
+    assert_eq!(first.health().deaths, 2);
+    assert!(![before, between].contains(&first.id()));
+    second.shutdown().await.unwrap();
+    let run = direct.start(outlasts_an_outage().id("on")).await.unwrap();
+    until(|| first.live_runs() == 1).await;
+    run.signal(GO, 9).await.unwrap();
+    assert_eq!(result(&run).await.unwrap(), 9);
 }
 
 #[tokio::test]

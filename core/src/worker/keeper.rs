@@ -253,9 +253,14 @@ impl Keeper {
     }
 
     async fn back_off(&mut self, error: &BackendError) {
-        self.failures = (self.failures + 1).min(4);
         let clock = self.shared.backend.clock();
         self.shared.vitals.failed(error, clock);
+        self.pause_longer().await;
+    }
+
+    /// Waits longer each time until a look succeeds.
+    async fn pause_longer(&mut self) {
+        self.failures = (self.failures + 1).min(4);
         let pause = Duration::from_millis(50) * (1 << self.failures);
         self.shared.environment.sleep(pause).await;
     }
@@ -268,13 +273,23 @@ impl Keeper {
         drop(self.shared.lane.send(LaneInput::Dead(done)));
         drop(forgotten.await);
         self.claims.forget_all();
+        self.take_new_id();
+        self.next_beat = Duration::ZERO;
+        while let Err(error) = self.join().await {
+            // It joined without being told, or half: it was away for a lease since, and nobody joins under a dead id.
+            if error.kind() == Kind::WorkerDead {
+                self.take_new_id();
+                self.pause_longer().await;
+            } else {
+                self.back_off(&error).await;
+            }
+        }
+        tracing::info!(worker = %self.shared.worker(), "worker joined again");
+    }
+
+    fn take_new_id(&self) {
         let before = self.shared.worker();
         let worker = self.shared.renew_worker();
         self.shared.hub.rename(before, worker);
-        self.next_beat = Duration::ZERO;
-        while let Err(error) = self.join().await {
-            self.back_off(&error).await;
-        }
-        tracing::info!(%worker, "worker joined again");
     }
 }
