@@ -50,3 +50,22 @@ mod postgres {
         Ok(Arc::new(PostgresBackend::open(config).await?))
     }
 }
+
+#[cfg(feature = "redis")]
+longhaul_core::connector!("redis", redis::open);
+
+#[cfg(feature = "redis")]
+longhaul_core::connector!("rediss", redis::open);
+
+#[cfg(feature = "redis")]
+mod redis {
+    use std::sync::Arc;
+
+    use longhaul_backend_redis::{RedisBackend, RedisConfig};
+    use longhaul_core::{Result, backend::Backend};
+
+    pub(super) async fn open(url: String) -> Result<Arc<dyn Backend>> {
+        let config = RedisConfig::from_url(&url)?;
+        Ok(Arc::new(RedisBackend::open(config).await?))
+    }
+}

@@ -93,13 +93,18 @@ impl Drop for Process {
     }
 }
 
-/// Lists the stores that processes can share: SQLite, and Postgres where the tests are given one.
+/// Lists the stores that processes can share: SQLite, and Postgres and Redis where the tests are given one.
 fn stores(folder: &Path) -> Vec<String> {
     let sqlite = format!("sqlite://{}", folder.join("store.db").display());
     let postgres = std::env::var("LONGHAUL_TEST_POSTGRES").ok();
     let schema = format!("schema=fan_out_{}&checks=off", std::process::id());
     let postgres = postgres.map(|url| format!("{url}?{schema}"));
-    [Some(sqlite), postgres].into_iter().flatten().collect()
+    let redis = std::env::var("LONGHAUL_TEST_REDIS").ok();
+    let redis = redis.map(|url| format!("{url}?namespace=fan_out_{}", std::process::id()));
+    [Some(sqlite), postgres, redis]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

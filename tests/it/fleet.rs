@@ -26,6 +26,22 @@ macro_rules! on_every_shared_store {
                 }
             })*
         }
+        mod redis {
+            $(#[test]
+            fn $name() {
+                if crate::world::is_asked_for("redis") {
+                    super::alone(crate::world::World::redis(), super::$name);
+                }
+            })*
+        }
+        mod redis_cluster {
+            $(#[test]
+            fn $name() {
+                if crate::world::is_asked_for("redis") {
+                    super::alone(crate::world::World::redis_cluster(), super::$name);
+                }
+            })*
+        }
         mod postgres {
             $(#[test]
             fn $name() {

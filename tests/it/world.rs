@@ -1,5 +1,7 @@
 //! A store of its own for each test, on each backend.
 
+#[path = "namespace.rs"]
+pub(crate) mod namespace;
 #[path = "schema.rs"]
 pub(crate) mod schema;
 
@@ -11,6 +13,7 @@ use longhaul::worker::WorkerBuilder;
 /// Is the time after which a test that waits has failed.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+pub(crate) use self::namespace::Namespace;
 pub(crate) use self::schema::Schema;
 
 pub(crate) struct World {
@@ -19,6 +22,7 @@ pub(crate) struct World {
     keeper: Option<Client>,
     _folder: Option<tempfile::TempDir>,
     _schema: Option<Schema>,
+    _namespace: Option<Namespace>,
 }
 
 impl World {
@@ -36,6 +40,7 @@ impl World {
             url,
             _folder: None,
             _schema: None,
+            _namespace: None,
         }
     }
 
@@ -46,6 +51,7 @@ impl World {
             keeper: None,
             _folder: Some(folder),
             _schema: None,
+            _namespace: None,
         }
     }
 
@@ -56,6 +62,25 @@ impl World {
             keeper: None,
             _folder: None,
             _schema: Some(schema),
+            _namespace: None,
+        }
+    }
+
+    pub(crate) async fn redis() -> Self {
+        Self::in_namespace(Namespace::new("LONGHAUL_TEST_REDIS"))
+    }
+
+    pub(crate) async fn redis_cluster() -> Self {
+        Self::in_namespace(Namespace::new("LONGHAUL_TEST_REDIS_CLUSTER"))
+    }
+
+    fn in_namespace(namespace: Namespace) -> Self {
+        Self {
+            url: namespace.url(),
+            keeper: None,
+            _folder: None,
+            _schema: None,
+            _namespace: Some(namespace),
         }
     }
 
@@ -150,6 +175,14 @@ macro_rules! on_every_backend {
             async fn $name() {
                 if crate::world::is_asked_for("postgres") {
                     super::$name(crate::world::World::postgres().await).await;
+                }
+            })*
+        }
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                if crate::world::is_asked_for("redis") {
+                    super::$name(crate::world::World::redis().await).await;
                 }
             })*
         }

@@ -7,7 +7,7 @@ use crate::process::{cargo, root, step};
 use crate::{deny, diagram, tidy};
 
 /// Lists the feature sets of the facade that must build alone.
-const FEATURES: [&str; 9] = [
+const FEATURES: [&str; 10] = [
     "",
     "macros",
     "memory",
@@ -15,6 +15,7 @@ const FEATURES: [&str; 9] = [
     "sqlx",
     "sqlite,sqlx",
     "postgres",
+    "redis",
     "testing",
     "full",
 ];

@@ -100,3 +100,13 @@ mod postgres {
         }
     }
 }
+
+mod redis {
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn each_process_does_its_own_and_what_nobody_can_do_waits() {
+        if super::is_asked_for("redis") {
+            let world = super::World::redis().await;
+            super::each_process_does_its_own_and_what_nobody_can_do_waits(world).await;
+        }
+    }
+}
