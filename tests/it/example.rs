@@ -27,7 +27,7 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     }
     let built = build
         .args(["build", "--quiet", "--package=longhaul", "--examples"])
-        .arg("--features=postgres")
+        .arg("--features=postgres,redis")
         .arg(format!("--profile={name}"))
         .arg("--target-dir")
         .arg(profile.parent().unwrap())
