@@ -73,7 +73,8 @@ pub(crate) fn refusal(facts: &Facts, config: &RedisConfig) -> Option<Failure> {
     })
 }
 
-fn of_server(facts: &Facts, config: &RedisConfig) -> Option<Failure> {
+/// Says why the server cannot serve, whatever its settings are.
+pub(crate) fn of_server(facts: &Facts, config: &RedisConfig) -> Option<Failure> {
     let mut numbers = facts
         .version
         .split('.')

@@ -71,6 +71,14 @@ async fn check_from(node: ConnectionInfo, config: &RedisConfig) -> Result<bool> 
     if !facts.is_cluster {
         return checks::refusal(&facts, config).map_or(Ok(false), Err);
     }
+    // The node that was named may be a replica, which knows as well what is served.
+    let as_master = Facts {
+        is_replica: false,
+        ..facts
+    };
+    if let Some(refused) = checks::of_server(&as_master, config) {
+        return Err(refused);
+    }
     for master in masters(&mut connection, config).await? {
         let mut connection = connect(node.clone().set_addr(at(&node, master)), config).await?;
         let of_master = self::facts(&mut connection, config).await?;

@@ -75,7 +75,7 @@ scripts! {
     JOIN "join" Writes "" ["member"];
     LEASE "lease" Writes "flags=allow-oom" [];
     LIST "list" Reads "flags=no-writes" [];
-    OPEN "open" Writes "" [];
+    OPEN "open" Writes "flags=allow-oom" [];
     OWNED "owned" Reads "flags=no-writes" [];
     READY "ready" Writes "" ["rows" "queue"];
     RECEIVE "receive" Writes "" ["rows" "member" "outbox" "runs" "inbox"];

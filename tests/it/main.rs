@@ -30,6 +30,7 @@ mod kill;
 mod nested_workflow;
 mod parking;
 mod queues;
+mod redis;
 mod restart;
 mod server_restart;
 mod state_persistence;
