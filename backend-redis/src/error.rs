@@ -164,7 +164,7 @@ impl Failure {
 }
 
 /// Sorts what came back from a request that was sent.
-pub(crate) fn of_request(cause: RedisError) -> Failure {
+pub(crate) fn of_request(cause: &RedisError) -> Failure {
     let told = cause.to_string();
     match cause.kind() {
         ErrorKind::Server(

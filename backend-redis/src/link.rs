@@ -119,8 +119,8 @@ impl Connection {
 /// Makes connections.
 #[derive(Debug)]
 enum Maker {
-    Server(Client),
-    Cluster(ClusterClient),
+    Server(Box<Client>),
+    Cluster(Box<ClusterClient>),
 }
 
 /// Holds the connection of a handle.
@@ -153,11 +153,11 @@ impl Link {
                 .response_timeout(config.timeout)
                 .overall_response_timeout(Some(config.timeout))
                 .max_retry_wait(200);
-            Maker::Cluster(builder.build().map_err(wrong)?)
+            Maker::Cluster(Box::new(builder.build().map_err(wrong)?))
         } else {
             let node = nodes.into_iter().next();
             let node = node.ok_or_else(|| Failure::Refused("the URL names no host".to_owned()))?;
-            Maker::Server(Client::open(node).map_err(wrong)?)
+            Maker::Server(Box::new(Client::open(node).map_err(wrong)?))
         };
         Ok(Self {
             maker,
@@ -187,7 +187,7 @@ impl Link {
             Ok(value) => Ok(value),
             Err(Sent::Failed(cause)) => {
                 self.forget_if_broken(number, &cause);
-                Err(of_request(cause))
+                Err(of_request(&cause))
             }
             Err(Sent::NotReplicated(count)) => Err(Failure::NotReplicated {
                 wanted: self.replicas,
@@ -201,7 +201,7 @@ impl Link {
         let (number, mut connection) = self.connection().await?;
         connection.send(command).await.map_err(|cause| {
             self.forget_if_broken(number, &cause);
-            of_request(cause)
+            of_request(&cause)
         })
     }
 

@@ -174,7 +174,7 @@ async fn masters(
     config: &RedisConfig,
 ) -> Result<Vec<(String, u16)>> {
     let slots = ask(connection, &["CLUSTER", "SLOTS"]).await;
-    let slots = Items::of(slots.map_err(of_request)?)?;
+    let slots = Items::of(slots.map_err(|cause| of_request(&cause))?)?;
     let mut masters = slots.each(|range| {
         let mut range = Items::of(range)?;
         let _: (Value, Value) = (range.value()?, range.value()?);

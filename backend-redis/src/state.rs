@@ -202,9 +202,9 @@ fn add_partition(beat: &mut Beat, mut items: Items) -> Result<(Vec<(String, Stri
     beat.arrivals
         .extend(unread.iter().map(WorkflowId::from_stored));
     beat.due.now += items.number::<usize>("count of due runs")?;
-    beat.due.next = earlier(beat.due.next, items.bytes()?)?;
+    beat.due.next = earlier(beat.due.next, &items.bytes()?)?;
     beat.claimable += items.number::<usize>("count of attempts")?;
-    beat.next_claimable = earlier(beat.next_claimable, items.bytes()?)?;
+    beat.next_claimable = earlier(beat.next_claimable, &items.bytes()?)?;
     beat.outbox |= items.number::<usize>("count of lists")? > 0;
     beat.owned += items.number::<usize>("count of runs")?;
     beat.claimed += items.number::<usize>("count of attempts")?;
@@ -216,11 +216,11 @@ fn add_partition(beat: &mut Beat, mut items: Items) -> Result<(Vec<(String, Stri
     Ok((members.collect::<Result<_>>()?, items.text()?))
 }
 
-fn earlier(known: Option<Timestamp>, found: Vec<u8>) -> Result<Option<Timestamp>> {
+fn earlier(known: Option<Timestamp>, found: &[u8]) -> Result<Option<Timestamp>> {
     if found.is_empty() {
         return Ok(known);
     }
-    let found = record::timestamp(&found)?;
+    let found = record::timestamp(found)?;
     Ok(Some(known.map_or(found, |known| known.min(found))))
 }
 

@@ -35,8 +35,19 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// Is when a simulation begins.
 const BEGINNING: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
-/// Runs a scenario to its end and judges it.
+/// Runs a scenario to its end on the store in the process and judges it.
 pub(super) fn run(scenario: &Scenario, flaw: Flaw) -> Report {
+    run_on(scenario, flaw, |clock| {
+        Arc::new(MemoryBackend::open(MemoryConfig::new().clock(clock)))
+    })
+}
+
+/// Runs a scenario to its end on a store that `open` makes with a clock, and judges it.
+pub(super) fn run_on(
+    scenario: &Scenario,
+    flaw: Flaw,
+    open: impl FnOnce(BackendClock) -> Arc<dyn Backend>,
+) -> Report {
     #[cfg(feature = "broken")]
     longhaul_core::sabotage::choose(match flaw.0 {
         Some(super::broken::Wrong::Engine(mistake)) => Some(mistake),
@@ -47,7 +58,7 @@ pub(super) fn run(scenario: &Scenario, flaw: Flaw) -> Report {
         .start_paused(true)
         .build();
     match runtime {
-        Ok(runtime) => runtime.block_on(simulate(scenario, flaw)),
+        Ok(runtime) => runtime.block_on(simulate(scenario, flaw, open)),
         Err(error) => panic!("no runtime can be made: {error}"),
     }
 }
@@ -73,8 +84,12 @@ pub(super) struct Fleet {
     told: Mutex<BTreeMap<String, Result<Value, ErrorKind>>>,
 }
 
-async fn simulate(scenario: &Scenario, flaw: Flaw) -> Report {
-    let fleet = Fleet::new(scenario, flaw);
+async fn simulate(
+    scenario: &Scenario,
+    flaw: Flaw,
+    open: impl FnOnce(BackendClock) -> Arc<dyn Backend>,
+) -> Report {
+    let fleet = Fleet::new(scenario, flaw, open);
     for number in 0..scenario.nodes.len() {
         drop(tokio::spawn(Arc::clone(&fleet).boot(number)));
     }
@@ -120,10 +135,13 @@ async fn simulate(scenario: &Scenario, flaw: Flaw) -> Report {
 }
 
 impl Fleet {
-    fn new(scenario: &Scenario, flaw: Flaw) -> Arc<Self> {
+    fn new(
+        scenario: &Scenario,
+        flaw: Flaw,
+        open: impl FnOnce(BackendClock) -> Arc<dyn Backend>,
+    ) -> Arc<Self> {
         let clock = BackendClock::of_the_runtime(BEGINNING);
-        let memory = MemoryBackend::open(MemoryConfig::new().clock(clock.clone()));
-        let store = flawed(Arc::new(memory), flaw);
+        let store = flawed(open(clock.clone()), flaw);
         let mut chance = Chance::new(scenario.seed ^ 0x5eed);
         let sky = Sky::new(chance.fork(), scenario.weather);
         let node = Node::boot(chance.fork(), Duration::ZERO, 0);

@@ -6,6 +6,7 @@
 //!
 //! Invariants: nothing waits for real time, and nothing is left to the operating system's chance.
 
+mod abroad;
 #[cfg(feature = "broken")]
 mod broken;
 mod check;
@@ -19,7 +20,12 @@ mod weather;
 mod workflow;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use longhaul_core::backend::Backend;
+use longhaul_core::clock::BackendClock;
+
+use self::abroad::Abroad;
 pub use self::record::Violation;
 use self::scenario::Scenario;
 
@@ -52,6 +58,24 @@ pub const MARKS: &[&str] = &record::MARKS;
 #[must_use]
 pub fn simulate(seed: u64) -> Report {
     fleet::run(&Scenario::draw(seed), Flaw::default())
+}
+
+/// Simulates what a seed stands for on a store that lives on another runtime, such as a server's.
+///
+/// `open` gets the clock that the store must compare times with, and returns one that is empty. It is called once, and the
+/// store is asked from `runtime`, which must not be the one of the caller.
+#[must_use]
+pub fn simulate_on(
+    seed: u64,
+    runtime: &tokio::runtime::Handle,
+    open: impl FnOnce(BackendClock) -> Arc<dyn Backend>,
+) -> Report {
+    let abroad = |simulated: BackendClock| -> Arc<dyn Backend> {
+        let clock = BackendClock::manual(simulated.now());
+        let store = open(clock.clone());
+        Arc::new(Abroad::new(store, runtime.clone(), simulated, clock))
+    };
+    fleet::run_on(&Scenario::draw(seed), Flaw::default(), abroad)
 }
 
 /// Simulates a scenario that was written down, such as a shrunk one.
