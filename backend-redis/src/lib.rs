@@ -27,12 +27,18 @@ use crate::link::{Call, Link};
 use crate::reply::Items;
 use crate::script::Script;
 
+#[cfg(test)]
+extern crate self as longhaul_backend_redis;
+
 mod checks;
 mod clock;
 mod commit;
 mod config;
 mod error;
 mod events;
+#[cfg(test)]
+#[path = "../tests/fixture/mod.rs"]
+mod fixture;
 mod hints;
 mod inspect;
 mod layout;
@@ -43,6 +49,8 @@ mod pack;
 mod record;
 mod reply;
 mod script;
+#[cfg(test)]
+mod scripts;
 mod start;
 mod state;
 mod takeover;

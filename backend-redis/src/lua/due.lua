@@ -2,6 +2,7 @@
 --
 -- Arguments: its build, how many at most, how many routes; the routes. Answers: `ok`, and pairs of the time that a run is
 -- due and its number with its id.
+-- Why atomic: it is not; it only reads.
 local build, limit, count = take(), take(), take_number()
 local found = {}
 local function look(key)
