@@ -1,6 +1,7 @@
 -- Lists the attempts that a worker could claim, best first within each task.
 --
 -- Arguments: how many; of each the queue, its free slots, the task. Answers: `ok`, and for each its ranks.
+-- Why atomic: an attempt whose time has come is in one of the two indexes at every moment.
 local found = {}
 for i = 1, take_number() do
   local queue, slots, task = take(), take_number(), take()
