@@ -3,7 +3,7 @@
 //! Invariants: the turns of a partition are judged and written by one script, each whole or not at all. Subworkflows that
 //! live elsewhere leave by the outbox, and are brought there before the answer if nothing goes wrong.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use longhaul_core::backend::{RunUpdate, TurnCommit, Verdict};
 use longhaul_core::clock::Timestamp;
@@ -23,11 +23,7 @@ pub(crate) async fn commit(
     turns: &[TurnCommit],
 ) -> Result<Vec<Verdict>> {
     let worker = worker.to_string();
-    let mut positions: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
-    for (position, turn) in turns.iter().enumerate() {
-        let partition = store.layout.partition_of(&turn.run);
-        positions.entry(partition).or_default().push(position);
-    }
+    let mut positions = store.layout.spread(turns, |turn| &turn.run);
     if turns.is_empty() {
         positions.entry(0).or_default();
     }

@@ -144,6 +144,11 @@ impl Failure {
         }
     }
 
+    /// Tells whether it may be over soon.
+    pub(crate) const fn is_passing(&self) -> bool {
+        matches!(self.kind(), Kind::Unavailable | Kind::Unclear)
+    }
+
     /// Tells which of several failures counts: the larger.
     pub(crate) const fn weight(&self) -> u8 {
         match self.kind() {

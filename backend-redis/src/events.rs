@@ -40,11 +40,7 @@ impl Events for RedisBackend {
 }
 
 async fn arrive(store: &Store, arrivals: &[ArriveRequest]) -> Result<Vec<Arrived>> {
-    let mut positions: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
-    for (position, one) in arrivals.iter().enumerate() {
-        let partition = store.layout.partition_of(&one.run);
-        positions.entry(partition).or_default().push(position);
-    }
+    let positions = store.layout.spread(arrivals, |one| &one.run);
     let ask = |(partition, positions): (&u16, &Vec<usize>)| {
         let call = store.on(&ARRIVE, *partition).number(positions.len());
         let of_partition = positions

@@ -10,6 +10,7 @@ use longhaul_core::backend::{
     HistoryRequest, Inspect, ListRequest, PAGE_MAX, QueueRecord, Result as Answered, RunFilter,
     RunRecord, RunState, WorkerRecord,
 };
+use longhaul_core::clock::Timestamp;
 use longhaul_core::history::StoredTurn;
 use longhaul_core::id::{DataKey, QueueName, Segment, WorkflowId};
 use longhaul_core::payload::Payload;
@@ -153,13 +154,7 @@ async fn history(store: &Store, request: &HistoryRequest) -> Result<Vec<StoredTu
 }
 
 async fn states(store: &Store, runs: &[WorkflowId]) -> Result<Vec<Option<RunState>>> {
-    let mut positions: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
-    for (position, run) in runs.iter().enumerate() {
-        positions
-            .entry(store.layout.partition_of(run))
-            .or_default()
-            .push(position);
-    }
+    let positions = store.layout.spread(runs, |run| run);
     let ask = |(partition, positions): (&u16, &Vec<usize>)| {
         let ids = positions.iter().filter_map(|position| runs.get(*position));
         let ids: Vec<&str> = ids.map(WorkflowId::as_str).collect();
@@ -343,42 +338,49 @@ async fn of_slot(store: &Store, slot: Slot, command: &str, key: &str) -> Result<
 
 async fn workers(store: &Store) -> Result<Vec<WorkerRecord>> {
     let infos = Fields::of(of_slot(store, Slot::Leases, "HGETALL", "workers").await?)?;
-    let mut records = Vec::new();
-    for (worker, info) in infos.into_pairs() {
+    let leases = leases(store).await?;
+    let each = infos.into_pairs().into_iter().map(async |(worker, info)| {
         let worker = pack::text(&worker)?;
         let (label, serves) = record::worker_info(&info)?;
-        let Some(lease_until) = lease_of(store, worker).await? else {
-            continue;
+        let Some(lease_until) = leases.get(worker).copied() else {
+            return Ok(None);
         };
-        records.push(WorkerRecord {
+        Ok(Some(WorkerRecord {
             worker: record::worker(worker)?,
             label,
             serves,
             lease_until,
             runs: count_owned(store, worker).await?,
-        });
-    }
+        }))
+    });
+    let records = together(futures_util::future::join_all(each).await)?;
+    let mut records: Vec<WorkerRecord> = records.into_iter().flatten().collect();
     records.sort_by_key(|record| record.worker);
     Ok(records)
 }
 
-async fn lease_of(store: &Store, worker: &str) -> Result<Option<longhaul_core::clock::Timestamp>> {
+/// Reads when the lease of each worker is over.
+async fn leases(store: &Store) -> Result<BTreeMap<String, Timestamp>> {
     let mut asked = Cmd::new();
     let key = format!("{}leases", store.layout.tag(Slot::Leases));
-    asked.arg("ZSCORE").arg(key).arg(worker);
-    match store.link.read(&asked).await? {
-        Value::Nil => Ok(None),
-        score => {
-            let score: f64 = pack::number(&reply::bytes(score)?, "lease")?;
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "a score holds microseconds"
-            )]
-            Ok(Some(longhaul_core::clock::Timestamp::from_micros(
-                score as i64,
-            )))
-        }
+    asked
+        .arg("ZRANGE")
+        .arg(key)
+        .arg(0)
+        .arg(-1)
+        .arg("WITHSCORES");
+    let mut items = Items::of(store.link.read(&asked).await?)?;
+    let mut leases = BTreeMap::new();
+    while items.len() > 0 {
+        let worker = items.text()?;
+        let score: f64 = items.number("lease")?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "a score holds microseconds"
+        )]
+        leases.insert(worker, Timestamp::from_micros(score as i64));
     }
+    Ok(leases)
 }
 
 async fn count_owned(store: &Store, worker: &str) -> Result<usize> {

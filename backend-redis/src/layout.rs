@@ -3,6 +3,7 @@
 //! Invariants: the partition of a run follows from its id alone, for ever. All keys of a partition have one hash tag, so
 //! that they are in one slot of a cluster. A subworkflow that the user did not name lives where its parent does.
 
+use std::collections::BTreeMap;
 use std::hash::Hasher as _;
 
 use longhaul_core::id::WorkflowId;
@@ -52,6 +53,20 @@ impl Layout {
         hasher.write(home(run.as_str()).as_bytes());
         let partition = hasher.finish() % u64::from(self.partitions.max(1));
         u16::try_from(partition).unwrap_or_default()
+    }
+
+    /// Sorts requests by the partitions of their runs: says at which positions each has its own.
+    pub(crate) fn spread<T>(
+        &self,
+        requests: &[T],
+        run_of: impl Fn(&T) -> &WorkflowId,
+    ) -> BTreeMap<u16, Vec<usize>> {
+        let mut positions: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
+        for (position, request) in requests.iter().enumerate() {
+            let partition = self.partition_of(run_of(request));
+            positions.entry(partition).or_default().push(position);
+        }
+        positions
     }
 
     /// Lists the partitions.

@@ -119,6 +119,30 @@ impl Store {
         self.ask_each(calls.collect()).await
     }
 
+    /// Sends a script that only looks to every partition at once, and returns what those answered that are ready.
+    ///
+    /// A node that is away delays its own partitions alone.
+    async fn ask_ready(&self, make: impl Fn(u16) -> Call) -> Result<Vec<(u16, Items)>> {
+        let each = self.layout.all().map(async |partition| {
+            let items = self
+                .ask(Slot::Partition(partition), make(partition))
+                .await?;
+            Ok((partition, items))
+        });
+        let answers: Vec<Result<_>> = futures_util::future::join_all(each).await;
+        let (ready, away): (Vec<_>, Vec<_>) = answers
+            .into_iter()
+            .partition(|answer| !matches!(answer, Err(failure) if failure.is_passing()));
+        match away.into_iter().next() {
+            Some(cause) if ready.is_empty() => together(vec![cause]),
+            Some(Err(cause)) => {
+                tracing::debug!(%cause, "some partitions are passed over");
+                together(ready)
+            }
+            _ => together(ready),
+        }
+    }
+
     /// Passes an answer on; a worker of another generation is declared dead first, as what it relies on may be gone.
     async fn as_worker<T>(&self, worker: WorkerId, answer: Result<T>) -> Result<T> {
         if !matches!(answer, Err(Failure::OtherGeneration)) {

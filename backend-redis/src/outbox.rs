@@ -31,8 +31,7 @@ impl List {
 pub(crate) async fn deliver(store: &Store, limit: usize) -> Result<usize> {
     let mut moved = 0;
     while moved < limit {
-        let all: Vec<u16> = store.layout.all().collect();
-        let lists = lists(store, &all, BATCH.min(limit - moved)).await?;
+        let lists = lists(store, BATCH.min(limit - moved)).await?;
         let (messages, starts): (Vec<_>, Vec<_>) =
             lists.into_iter().partition(List::is_of_messages);
         let is_empty = messages.is_empty() && starts.is_empty();
@@ -49,7 +48,9 @@ pub(crate) async fn deliver(store: &Store, limit: usize) -> Result<usize> {
 pub(crate) async fn bring_starts(store: &Store, partitions: &[u16]) {
     let bring_all = async {
         loop {
-            let lists = lists(store, partitions, BATCH).await?;
+            let ask = |partition: &u16| (*partition, store.on(&SENT, *partition).number(BATCH));
+            let asked = store.ask_each(partitions.iter().map(ask).collect());
+            let lists = read_lists(asked.await?)?;
             let starts = lists.into_iter().filter(|list| !list.is_of_messages());
             let starts: Vec<_> = starts.collect();
             if starts.is_empty() {
@@ -67,10 +68,15 @@ pub(crate) async fn bring_starts(store: &Store, partitions: &[u16]) {
     }
 }
 
-async fn lists(store: &Store, partitions: &[u16], limit: usize) -> Result<Vec<List>> {
-    let ask = |partition: &u16| (*partition, store.on(&SENT, *partition).number(limit));
+/// Reads the first items of all lists, of the partitions that are ready.
+async fn lists(store: &Store, limit: usize) -> Result<Vec<List>> {
+    let answers = store.ask_ready(|partition| store.on(&SENT, partition).number(limit));
+    read_lists(answers.await?)
+}
+
+fn read_lists(answers: Vec<(u16, Items)>) -> Result<Vec<List>> {
     let mut lists = Vec::new();
-    for (from, mut items) in store.ask_each(partitions.iter().map(ask).collect()).await? {
+    for (from, mut items) in answers {
         for list in items.list()?.each(Items::of)? {
             lists.push(read_list(from, list)?);
         }

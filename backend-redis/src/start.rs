@@ -1,7 +1,5 @@
 //! Starting runs, from outside and by a parent.
 
-use std::collections::BTreeMap;
-
 use longhaul_core::backend::{ArrivalBody, ArrivalKind, Lane, StartRun, Started};
 use longhaul_core::id::WorkflowId;
 
@@ -51,11 +49,7 @@ pub(crate) async fn start(
     runs: &[StartRun],
 ) -> Result<Vec<Started>> {
     let owner = lane.map(|lane| lane.worker.to_string()).unwrap_or_default();
-    let mut positions: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
-    for (position, run) in runs.iter().enumerate() {
-        let partition = store.layout.partition_of(&run.identity.workflow_id);
-        positions.entry(partition).or_default().push(position);
-    }
+    let mut positions = store.layout.spread(runs, |run| &run.identity.workflow_id);
     if runs.is_empty() && lane.is_some() {
         positions.entry(0).or_default();
     }

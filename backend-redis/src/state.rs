@@ -127,7 +127,7 @@ async fn beat(store: &Store, request: &BeatRequest) -> Result<Beat> {
     let worker = request.worker.to_string();
     let (register, partitions) = tokio::join!(
         register(store, &worker, request),
-        store.ask_all(|partition| ask_beat(store, partition, &worker, &request.serves))
+        store.ask_ready(|partition| ask_beat(store, partition, &worker, &request.serves))
     );
     let register = register?;
     let mut beat = Beat {
@@ -282,7 +282,7 @@ async fn due_runs(store: &Store, serves: &Serves, limit: usize) -> Result<Vec<Du
             .counted(&routes)
     };
     let mut due = Vec::new();
-    for (partition, mut items) in store.ask_all(ask).await? {
+    for (partition, mut items) in store.ask_ready(ask).await? {
         let mut items = items.list()?;
         while items.len() > 0 {
             let score: f64 = items.number("time")?;

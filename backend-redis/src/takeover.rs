@@ -60,14 +60,24 @@ async fn take_over_from(
     let mut items = store.ask(Slot::Leases, declare).await?;
     let dead = items.list()?.each(reply::text)?;
     let mut taken = TakenOver::default();
-    for worker in &dead {
-        let (runs, attempts) = free(store, worker).await?;
-        taken.runs += runs;
-        taken.attempts += attempts;
-        taken.workers.push(record::worker(worker)?);
+    let mut buried = Vec::new();
+    for worker in dead {
+        match free(store, &worker).await {
+            Ok((runs, attempts)) => {
+                taken.runs += runs;
+                taken.attempts += attempts;
+                taken.workers.push(record::worker(&worker)?);
+                buried.push(worker);
+            }
+            // It stays on the register, so that whoever comes by next goes on.
+            Err(cause) if cause.is_passing() => {
+                tracing::debug!(%cause, worker, "not all of a dead worker's is free yet");
+            }
+            Err(cause) => return Err(cause),
+        }
     }
-    if !dead.is_empty() {
-        let bury = store.script(&BURY, Slot::Leases).counted(&dead);
+    if !buried.is_empty() {
+        let bury = store.script(&BURY, Slot::Leases).counted(&buried);
         let _: Items = store.ask(Slot::Leases, bury).await?;
     }
     taken.workers.sort_unstable();
@@ -109,7 +119,7 @@ async fn free_in(store: &Store, partition: u16, worker: &str) -> Result<(usize, 
     }
 }
 
-/// Lists the members of all partitions.
+/// Lists the members of all partitions that are ready.
 async fn members(store: &Store) -> Result<Vec<String>> {
     let each = store.layout.all().map(async |partition| {
         let tag = store.layout.tag(Slot::Partition(partition));
@@ -117,7 +127,9 @@ async fn members(store: &Store) -> Result<Vec<String>> {
         command.arg("HKEYS").arg(format!("{tag}members"));
         Items::of(store.link.read(&command).await?)?.each(reply::text)
     });
-    let members = together(futures_util::future::join_all(each).await)?;
+    let members: Vec<Result<Vec<String>>> = futures_util::future::join_all(each).await;
+    let is_ready = |members: &Result<_>| !matches!(members, Err(cause) if cause.is_passing());
+    let members = together(members.into_iter().filter(is_ready).collect())?;
     let mut members: Vec<String> = members.into_iter().flatten().collect();
     members.sort_unstable();
     members.dedup();

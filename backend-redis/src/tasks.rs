@@ -96,7 +96,7 @@ async fn ready(store: &Store, request: &ClaimRequest) -> Result<Vec<Ready>> {
         })
     };
     let mut found = Vec::new();
-    for (partition, mut items) in store.ask_all(ask).await? {
+    for (partition, mut items) in store.ask_ready(ask).await? {
         let lists = items
             .list()?
             .each(|ranks| Items::of(ranks)?.each(reply::text))?;
@@ -147,11 +147,7 @@ fn numbered(mut items: Items) -> Result<Vec<(String, QueuedAttempt)>> {
 }
 
 async fn report(store: &Store, reports: &[AttemptReport]) -> Result<Vec<Reported>> {
-    let mut positions: BTreeMap<u16, Vec<usize>> = BTreeMap::new();
-    for (position, one) in reports.iter().enumerate() {
-        let partition = store.layout.partition_of(&one.run);
-        positions.entry(partition).or_default().push(position);
-    }
+    let positions = store.layout.spread(reports, |one| &one.run);
     let ask = |(partition, positions): (&u16, &Vec<usize>)| {
         let call = store.on(&REPORT, *partition).number(positions.len());
         let of_partition = positions

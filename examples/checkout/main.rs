@@ -7,6 +7,7 @@
 //! cargo run --example checkout -- worker           # in as many terminals as you like
 //!
 //! cargo run --features postgres --example checkout -- worker --url postgres://...
+//! cargo run --features redis --example checkout -- worker --url redis://...
 //! ```
 #![expect(clippy::print_stdout, reason = "it talks to a person")]
 

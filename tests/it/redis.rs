@@ -160,3 +160,46 @@ async fn worker_hears_of_signals_after_all_connections_were_cut() {
         .await
         .unwrap();
 }
+
+/// Scripts that the server forgot are sent again, and what was not answered in time is asked again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_missing_after_scripts_were_flushed_and_answers_came_too_late() {
+    if !is_asked_for("redis") {
+        return;
+    }
+    let server = Server::start(&own::DURABLE);
+    let load = Load::begin(&server.url("timeout=300ms")).await;
+    for _ in 0..3 {
+        load.goes_on().await;
+        server.ask(&["SCRIPT", "FLUSH"]);
+        load.goes_on().await;
+        server.ask(&["CLIENT", "PAUSE", "700", "ALL"]);
+    }
+    load.goes_on().await;
+    let (runs, signals) = load.end().await;
+    println!("3 flushes and pauses, {runs} runs and {signals} signals acknowledged, none missing");
+}
+
+/// What a finished run leaves is two keys.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn finished_run_keeps_its_row_and_its_history_and_nothing_else() {
+    if !is_asked_for("redis") {
+        return;
+    }
+    let server = Server::start(&own::DURABLE);
+    let load = Load::begin(&server.url("partitions=1")).await;
+    load.goes_on().await;
+    let (runs, _) = load.end().await;
+    let keys = server.ask(&["KEYS", "*"]);
+    let of_runs = keys.lines().filter(|key| key.contains("run-"));
+    let kinds = |key: &str| key.contains("}:run:") || key.contains("}:turns:");
+    let of_runs: Vec<&str> = of_runs.collect();
+    assert!(of_runs.iter().all(|key| kinds(key)), "{of_runs:#?}");
+    assert_eq!(of_runs.len(), 2 * runs);
+    let others = keys.lines().count() - of_runs.len();
+    println!(
+        "{runs} finished runs keep {} keys, and the store {others}",
+        of_runs.len()
+    );
+    assert!(others < 20, "{keys}");
+}
