@@ -42,6 +42,8 @@ pub(crate) enum Failure {
     WrongPage { limit: usize },
     #[error("`{value}` in the store is no {what}")]
     Unreadable { what: &'static str, value: String },
+    #[error("redis does not permit what is needed; see the rights in the guide to backends: {0}")]
+    NotPermitted(String),
     #[error("the store cannot hold this: {0}")]
     Refused(String),
     #[error("the request was given up, as the runtime is shutting down")]
@@ -132,6 +134,7 @@ impl Failure {
             Self::NewerVersion { .. } => Kind::NewerVersion,
             Self::WrongPage { .. }
             | Self::Refused(_)
+            | Self::NotPermitted(_)
             | Self::Credentials { .. }
             | Self::Rights { .. }
             | Self::OldServer { .. }
@@ -190,8 +193,9 @@ pub(crate) fn of_request(cause: &RedisError) -> Failure {
         {
             Failure::NotReady(told)
         }
-        ErrorKind::Server(ServerErrorKind::NoPerm) => Failure::Refused(told),
-        _ if matches!(cause.code(), Some("NOAUTH" | "WRONGPASS")) => Failure::Refused(told),
+        ErrorKind::Server(ServerErrorKind::NoPerm) => Failure::NotPermitted(told),
+        _ if told.contains("ACL failure in script") => Failure::NotPermitted(told),
+        _ if matches!(cause.code(), Some("NOAUTH" | "WRONGPASS")) => Failure::NotPermitted(told),
         _ if cause.is_connection_refusal() => Failure::NotReady(told),
         _ if cause.is_timeout() => Failure::Deadline,
         ErrorKind::Server(_) | ErrorKind::Extension => Failure::Answered(told),

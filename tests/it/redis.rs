@@ -106,7 +106,7 @@ async fn server_that_may_lose_or_cannot_serve_is_refused_with_what_to_do() {
 }
 
 #[tokio::test]
-async fn wrong_password_is_told_without_showing_it() {
+async fn wrong_password_and_missing_rights_are_told_without_showing_a_password() {
     if !is_asked_for("redis") {
         return;
     }
@@ -117,6 +117,17 @@ async fn wrong_password_is_told_without_showing_it() {
         assert!(error.to_string().contains("refuses user"), "{error}");
         assert!(!format!("{error:?} {error}").contains("s3cret"), "{error}");
     }
+    let rules = ["on", ">s3cret", "~{lh:mine:*", "&*", "+@all"];
+    server.ask_as("s3cret", &[&["ACL", "SETUSER", "ann"], &rules[..]].concat());
+    let url = |namespace: &str| {
+        let port = server.port();
+        format!("redis://ann:s3cret@127.0.0.1:{port}?durability=none&namespace={namespace}")
+    };
+    assert!(Client::connect(&url("mine")).await.is_ok());
+    let error = Client::connect(&url("other")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+    assert!(error.to_string().contains("does not permit"), "{error}");
+    assert!(!format!("{error:?} {error}").contains("s3cret"), "{error}");
     let error = Client::connect("redis://127.0.0.1:1?connect_timeout=500ms")
         .await
         .unwrap_err();

@@ -106,7 +106,13 @@ impl Server {
 
     /// Sends a command and returns the answer.
     pub(crate) fn ask(&self, words: &[&str]) -> String {
+        self.ask_as("", words)
+    }
+
+    /// Sends a command with the server's password and returns the answer.
+    pub(crate) fn ask_as(&self, password: &str, words: &[&str]) -> String {
         let output = Command::new(program("redis-cli"))
+            .env("REDISCLI_AUTH", password)
             .args(["-p", &self.port.to_string()])
             .args(words)
             .output()
