@@ -142,7 +142,7 @@ impl Tests {
 }
 
 /// Runs what only the simulator's feature builds.
-const SIMULATOR: [&str; 9] = [
+const SIMULATOR: [&str; 11] = [
     "test",
     "--package",
     "longhaul-testing",
@@ -152,6 +152,8 @@ const SIMULATOR: [&str; 9] = [
     "simulator",
     "--test",
     "regressions",
+    "--test",
+    "redis",
 ];
 
 const DOCS: [&str; 6] = [

@@ -15,7 +15,7 @@ async fn url_without_a_scheme_is_told_what_a_url_is() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert_eq!(
         error.message(),
-        "a store is named by a URL such as `sqlite://orders.db`; this one has no scheme (compiled in: memory: postgres: postgresql: sqlite:)"
+        "a store is named by a URL such as `sqlite://orders.db`; this one has no scheme (compiled in: memory: postgres: postgresql: redis: rediss: sqlite:)"
     );
 }
 
@@ -25,7 +25,7 @@ async fn unknown_scheme_is_named_with_those_there_are() {
     assert_eq!(error.kind(), ErrorKind::InvalidInput);
     assert_eq!(
         error.message(),
-        "no backend is named `mysql` (compiled in: memory: postgres: postgresql: sqlite:)"
+        "no backend is named `mysql` (compiled in: memory: postgres: postgresql: redis: rediss: sqlite:)"
     );
 }
 

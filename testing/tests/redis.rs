@@ -1,27 +1,34 @@
 //! The simulator's programs and faults over a server: as many seeds as `LONGHAUL_SIMULATED_SEEDS` says.
 #![allow(
     clippy::unwrap_used,
+    clippy::expect_used,
     clippy::print_stdout,
     reason = "tests may panic and print figures"
 )]
 
-mod fixture;
-
 use std::sync::Arc;
 
 use longhaul_backend_redis::{RedisBackend, RedisConfig};
+use longhaul_core::clock::random_bytes_of_the_system;
 use longhaul_testing::simulate::{self, Report};
+
+/// Draws the name of a namespace.
+fn new_namespace() -> String {
+    let random = random_bytes_of_the_system();
+    let name = random.iter().take(8).map(|byte| format!("{byte:02x}"));
+    format!("sim_{}", name.collect::<String>())
+}
 
 /// Is how many seeds are simulated.
 const SEEDS: u64 = 30;
 
 fn simulated(seed: u64, runtime: &tokio::runtime::Handle) -> Report {
     simulate::simulate_on(seed, runtime, |clock| {
-        let config = RedisConfig::from_url(&fixture::server()).unwrap();
-        let config = config
-            .namespace(fixture::new_namespace())
-            .unwrap()
-            .clock(clock);
+        let server = std::env::var("LONGHAUL_TEST_REDIS").expect(
+            "LONGHAUL_TEST_REDIS names no server; run `cargo xtask test`, or `cargo xtask servers` beside",
+        );
+        let config = RedisConfig::from_url(&server).unwrap();
+        let config = config.namespace(new_namespace()).unwrap().clock(clock);
         let (tell, told) = std::sync::mpsc::channel();
         runtime.spawn(async move { tell.send(RedisBackend::open(config).await).unwrap() });
         Arc::new(told.recv().unwrap().unwrap())
