@@ -1,7 +1,7 @@
 //! The one place where an owned run changes.
 //!
 //! Invariants: a turn is checked whole before its first write, so that a verdict other than `Committed` wrote nothing.
-//! A turn that only appends changes no run row and gives no hint.
+//! A turn that only appends changes nothing of the run row that is shown, and gives no hint.
 
 use longhaul_core::backend::{
     ArrivalBody, ArrivalKind, Message, RunUpdate, StartRun, TurnCommit, Verdict,
@@ -146,7 +146,12 @@ fn write_row(
     now: Timestamp,
 ) {
     let (read, status, wake_at, blocked) = match update {
-        RunUpdate::Append => return,
+        RunUpdate::Append => {
+            if write.is_some() {
+                store.change(number, |row| row.last_write = write);
+            }
+            return;
+        }
         RunUpdate::Drain { read, seal } => {
             store.change(number, |row| drain(row, read, seal, write, now));
             return;

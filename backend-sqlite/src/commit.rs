@@ -71,6 +71,7 @@ pub(crate) fn news(turns: &[TurnCommit]) -> News {
 /// Tells whether all that a turn writes is its own row.
 fn is_plain(commit: &TurnCommit) -> bool {
     commit.update == RunUpdate::Append
+        && commit.turn.is_some()
         && commit.data.is_empty()
         && commit.subworkflows.is_empty()
         && commit.enqueue.is_empty()
@@ -289,7 +290,7 @@ fn write_row(
     now: Timestamp,
 ) -> Result<()> {
     let given_up = match &commit.update {
-        RunUpdate::Append => return Ok(()),
+        RunUpdate::Append => return remember(connection, run, commit),
         RunUpdate::Drain { seal, .. } => return drain(connection, run, commit, *seal, now),
         RunUpdate::Park { wake_at, .. } => GivenUp {
             status: Status::Waiting.as_str(),
@@ -314,6 +315,16 @@ fn write_row(
     give_up(connection, run, commit, &given_up, now)?;
     if matches!(commit.update, RunUpdate::End { .. }) {
         forget(connection, run)?;
+    }
+    Ok(())
+}
+
+/// Remembers a write that appended no turn and gives nothing up.
+fn remember(connection: &Connection, run: &Standing, commit: &TurnCommit) -> Result<()> {
+    if let Some(write) = write_without_turn(commit) {
+        connection
+            .prepare_cached("update run set last_write = ?2 where number = ?1")?
+            .execute(params![run.number, write])?;
     }
     Ok(())
 }

@@ -83,6 +83,9 @@ faults! {
         "commit::same_write_again_after_a_takeover_is_committed",
         "commit::same_write_without_a_turn_again_is_committed",
         "commit::racing_repetitions_of_one_turn_are_all_committed";
+    /// Gives each commit that appends no turn and leaves the row as it is a new `WriteId`.
+    ForgetsWritesOfBareAppends:
+        "commit::same_append_without_a_turn_again_is_committed_and_changes_nothing";
     /// Takes all arrivals for read when a run parks or ends.
     ParksOverUnread:
         "commit::park_and_end_are_unread_when_something_arrived",

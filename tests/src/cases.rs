@@ -74,6 +74,7 @@ list! { ($)
         same_end_again_is_committed,
         same_write_again_after_a_takeover_is_committed,
         same_write_without_a_turn_again_is_committed,
+        same_append_without_a_turn_again_is_committed_and_changes_nothing,
         every_lane_of_the_owner_may_commit,
         batch_with_bad_members_commits_exactly_the_good_ones,
         park_and_end_are_unread_when_something_arrived,

@@ -2,6 +2,7 @@
 
 use longhaul_core::backend::{Arrived, Kind, RunUpdate, Started, Verdict};
 use longhaul_core::id::{ArrivalNumber, Epoch, EventNumber, Segment, TurnNumber};
+use longhaul_core::payload::Payload;
 use longhaul_core::status::Status;
 
 use crate::world::{
@@ -150,6 +151,19 @@ pub async fn same_write_without_a_turn_again_is_committed(world: World) {
     let found = world.run("a").await;
     assert_eq!((found.owner, found.epoch), (Some(other), Epoch(2)));
     assert_eq!(world.turns("a").await, 1);
+}
+
+pub async fn same_append_without_a_turn_again_is_committed_and_changes_nothing(world: World) {
+    let mut run = world.start_owned("a").await;
+    let append = run.turn().set("k", b"first").without_turn();
+    world.done(append.clone(), &mut run).await;
+    world.done(run.turn().set("k", b"second").release(), &mut run).await;
+    assert_eq!(world.commit(&append).await, Verdict::Committed);
+    let other = world.worker().await;
+    world.take(other).await;
+    assert_eq!(world.commit(&append).await, Verdict::Committed);
+    let data = world.data("a", "k").await;
+    assert_eq!(data, Some(Payload::from_bytes("second")));
 }
 
 pub async fn every_lane_of_the_owner_may_commit(world: World) {

@@ -11,7 +11,7 @@
 -- Locks the rows that will be written. One that somebody holds delays its own turn and no other.
 held as materialized (
     select s.run
-    from (select * from asked where action <> 'append' order by number offset 0) a
+    from (select * from asked where action <> 'append' or turn is null order by number offset 0) a
     cross join lateral (
         select standing.run from longhaul.standing
         where standing.run = a.number and standing.owner = $2 and standing.epoch = a.epoch
@@ -22,7 +22,7 @@ held as materialized (
 -- Rests on what is locked; where nothing is, on an owner that nobody else can change while the lane is locked.
 fit as materialized (
     select a.* from asked a
-    where case when a.action = 'append' then (
+    where case when a.action = 'append' and a.turn is not null then (
               select true from longhaul.standing
               where standing.run = a.number and standing.owner = $2 and standing.epoch = a.epoch
                 and standing.segment = a.segment)
@@ -59,6 +59,11 @@ moved as (
         last_write = case when d.turn is null then d.write else s.last_write end,
         updated_at = longhaul.at($1)
     from done d where s.run = d.number and d.action <> 'append'
+),
+-- A write that changes nothing of the row is known by it all the same when no turn names it.
+remembered as (
+    update longhaul.standing s set last_write = d.write
+    from done d where s.run = d.number and d.action = 'append' and d.turn is null
 ),
 forgotten as (
     delete from longhaul.inbox i using done d where d.action = 'end' and i.run = d.number

@@ -111,7 +111,7 @@ pub trait State: Send + Sync {
     ///   that kind. This is asked first: the turn would be `Lost` otherwise.
     /// - `Lost` unless the lane's worker owns the run in that segment and epoch and the turn before is the last one.
     /// - `Park` and `End` are `Unread` when the run has arrivals after the last one read.
-    /// - `Append` does not touch the run row. Every other update raises `read`, which never goes back.
+    /// - `Append` changes nothing of the run row that is shown. Every other update raises `read`, which never goes back.
     /// - `Drain` clears `wake_at` when nothing is unread, and leaves it otherwise.
     /// - After `Park` the run is `Waiting`, after `Release` `Waiting` and due now, after `Block` `Blocked` and due now
     ///   for other builds, after `End` finished and never due; in each case unowned, unsealed, with `lost` 0.

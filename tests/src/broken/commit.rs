@@ -32,6 +32,11 @@ impl Broken {
             }
             Fault::IgnoresTheSegment => turn.segment = Segment::FIRST,
             Fault::ForgetsWrites => turn.write = new_write_id(),
+            Fault::ForgetsWritesOfBareAppends
+                if turn.turn.is_none() && turn.update == RunUpdate::Append =>
+            {
+                turn.write = new_write_id();
+            }
             Fault::ParksOverUnread => {
                 let row = self.inner.run(&turn.run).await?;
                 let arrivals = row.map(|row| row.arrivals).unwrap_or_default();
