@@ -2,11 +2,9 @@
 //!
 //! Pure: no store is made or found here.
 
+use longhaul_core::Result;
+use longhaul_core::backend::url::{self, NAMESPACE_DEFAULT};
 use longhaul_core::clock::BackendClock;
-use longhaul_core::{Error, ErrorKind, Result};
-
-/// Is the namespace of whoever names none.
-const NAMESPACE_DEFAULT: &str = "default";
 
 const OPTIONS: [&str; 1] = ["namespace"];
 
@@ -39,28 +37,20 @@ impl MemoryConfig {
     /// # Errors
     /// `InvalidInput` when it is no such URL, or an option is not known, given twice, or has a wrong value.
     pub fn from_url(url: &str) -> Result<Self> {
-        let Some(rest) = url.strip_prefix("memory:") else {
-            return Err(wrong(format!(
-                "`{url}` does not begin with `memory:`; write memory: or memory://orders"
+        let (address, options) = url::parse_options(url, &OPTIONS)?;
+        let Some(name) = address.strip_prefix("memory:") else {
+            return Err(url::wrong(format!(
+                "`{address}` does not begin with `memory:`; write memory: or memory://orders"
             )));
         };
-        let (name, options) = rest.split_once('?').unwrap_or((rest, ""));
-        let name = decode_percent(name.strip_prefix("//").unwrap_or(name))?;
+        let name =
+            url::decode_percent("the store's name", name.strip_prefix("//").unwrap_or(name))?;
         let mut config = Self::new();
         if !name.is_empty() {
             config = config.name(name);
         }
-        let mut seen = Vec::new();
-        for option in options.split('&').filter(|option| !option.is_empty()) {
-            let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            if seen.contains(&name) {
-                return Err(wrong(format!("option `{name}` is given twice")));
-            }
-            seen.push(name);
-            config = match name {
-                "namespace" => config.namespace(decode_percent(value)?)?,
-                _ => return Err(unknown_option(name)),
-            };
+        for (name, value) in options {
+            config = config.namespace(url::decode_percent(name, value)?)?;
         }
         Ok(config)
     }
@@ -78,12 +68,7 @@ impl MemoryConfig {
     /// `InvalidInput` when the namespace has other characters than letters, digits, `-` and `_`, or none, or over 64.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Result<Self> {
         let namespace = namespace.into();
-        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if !(1..=64).contains(&namespace.len()) || !namespace.bytes().all(is_allowed) {
-            return Err(wrong(format!(
-                "option `namespace` is `{namespace}`; it takes 1 to 64 letters, digits, `-` and `_`"
-            )));
-        }
+        url::check_namespace(&namespace, 64)?;
         self.namespace = namespace;
         Ok(self)
     }
@@ -114,61 +99,10 @@ impl Default for MemoryConfig {
     }
 }
 
-fn wrong(message: String) -> Error {
-    Error::new(ErrorKind::InvalidInput, message)
-}
-
-fn unknown_option(name: &str) -> Error {
-    let nearest = OPTIONS
-        .into_iter()
-        .min_by_key(|known| distance(name, known))
-        .unwrap_or_default();
-    wrong(format!(
-        "option `{name}` is not known; did you mean `{nearest}`? There are {}",
-        OPTIONS.join(", ")
-    ))
-}
-
-fn decode_percent(text: &str) -> Result<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
-        let decoded = digit().and_then(|high| digit().map(|low| high * 16 + low));
-        match decoded.and_then(|value| u8::try_from(value).ok()) {
-            Some(decoded) => bytes.push(decoded),
-            None => return Err(wrong(format!("`{text}` has a `%` without two digits"))),
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| wrong(format!("`{text}` is not UTF-8 when decoded")))
-}
-
-/// Counts the letters to insert, remove or change to make one word of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (above, letter) in one.chars().enumerate() {
-        let mut next = vec![above + 1];
-        for ((pair, left), wanted) in row.windows(2).zip(0..).zip(&other) {
-            let (diagonal, up) = match pair {
-                [diagonal, up] => (*diagonal, *up),
-                _ => continue,
-            };
-            let beside = next.get(left).copied().unwrap_or(usize::MAX - 1);
-            let changed = diagonal + usize::from(letter != *wanted);
-            next.push(changed.min(up + 1).min(beside + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
+    use longhaul_core::ErrorKind;
+
     use super::*;
 
     fn key_of(url: &str) -> Option<(String, String)> {

@@ -14,7 +14,7 @@ use sqlx::postgres::PgArguments;
 use crate::Store;
 use crate::error::Result;
 use crate::lanes::Fence;
-use crate::row::{kept, kind_name, stored, uuid};
+use crate::row::{kept, stored, uuid};
 use crate::session::arguments;
 
 /// Makes the arguments of the statement for a lone turn.
@@ -275,8 +275,8 @@ pub(crate) fn add_runs(arguments: &mut PgArguments, runs: &[&StartRun]) -> Added
             .map(|one| one.workflow_id.as_str())
             .collect::<Vec<_>>(),
     )?;
-    let kinds = runs.iter().map(|run| kind_name(run.kind));
-    arguments.add(kinds.collect::<Result<Vec<_>>>()?)?;
+    let kinds = runs.iter().map(|run| run.kind.as_str());
+    arguments.add(kinds.collect::<Vec<_>>())?;
     arguments.add(
         identities()
             .map(|one| one.workflow_type.as_str())

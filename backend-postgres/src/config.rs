@@ -5,15 +5,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use longhaul_core::Result;
+use longhaul_core::backend::url::{self, NAMESPACE_DEFAULT, wrong, wrong_value};
 use longhaul_core::clock::BackendClock;
-use longhaul_core::{Error, ErrorKind, Result};
 use sqlx::postgres::PgConnectOptions;
 
 /// Is the schema of the namespace `default`.
 const SCHEMA_DEFAULT: &str = "longhaul";
-
-/// Is the namespace that needs no schema of its own.
-const NAMESPACE_DEFAULT: &str = "default";
 
 /// Is the longest identifier that Postgres keeps whole.
 const IDENTIFIER_BYTES_MAX: usize = 63;
@@ -114,15 +112,20 @@ impl PostgresConfig {
                     .to_owned(),
             ));
         }
-        let (address, options) = url.split_once('?').unwrap_or((url, ""));
-        let (own, drivers) = sort_options(options)?;
-        let address = [address, "?", &drivers.join("&")].concat();
+        let known = [&OPTIONS[..], &OPTIONS_OF_THE_DRIVER].concat();
+        let (address, options) = url::parse_options(url, &known)?;
+        let is_own = |(name, _): &(&str, &str)| OPTIONS.contains(name);
+        let (own, drivers): (Vec<_>, Vec<_>) = options.into_iter().partition(is_own);
+        let drivers = drivers
+            .iter()
+            .map(|(name, value)| [name, "=", value].concat());
+        let address = [address, "?", &drivers.collect::<Vec<_>>().join("&")].concat();
         let connect: PgConnectOptions = address
             .parse()
             .map_err(|cause: sqlx::Error| wrong(format!("the URL cannot be read: {cause}")))?;
         let config = Self::new(connect);
         own.into_iter().try_fold(config, |config, (name, value)| {
-            config.with_option(name, &value)
+            config.with_option(name, &url::decode_percent(name, value)?)
         })
     }
 
@@ -137,8 +140,8 @@ impl PostgresConfig {
                     .filter(|size| *size >= 2)
                     .ok_or_else(|| wrong_value(name, value, "a number of connections from 2"))?;
             }
-            ("timeout", _) => self.timeout = duration(name, value)?,
-            ("connect_timeout", _) => self.connect_timeout = duration(name, value)?,
+            ("timeout", _) => self.timeout = url::parse_duration(name, value)?,
+            ("connect_timeout", _) => self.connect_timeout = url::parse_duration(name, value)?,
             ("pooler", "detect") => self.pooler = Pooler::Detect,
             ("pooler", "none") => self.pooler = Pooler::None,
             ("pooler", "transaction") => self.pooler = Pooler::Transaction,
@@ -149,9 +152,8 @@ impl PostgresConfig {
                     "`detect`, `none` or `transaction`",
                 ));
             }
-            ("checks", "on") => self.checks = Checks::On,
-            ("checks", "off") => self.checks = Checks::Off,
-            _ => return Err(wrong_value(name, value, "`on` or `off`")),
+            _ if url::parse_switch(name, value)? => self.checks = Checks::On,
+            _ => self.checks = Checks::Off,
         }
         Ok(self)
     }
@@ -246,31 +248,6 @@ impl fmt::Debug for PostgresConfig {
     }
 }
 
-/// Is our options, with their values.
-type OwnOptions<'a> = Vec<(&'a str, String)>;
-
-/// Parts our options from the driver's.
-fn sort_options(options: &str) -> Result<(OwnOptions<'_>, Vec<&str>)> {
-    let mut own = Vec::new();
-    let mut drivers = Vec::new();
-    let mut seen = Vec::new();
-    for option in options.split('&').filter(|option| !option.is_empty()) {
-        let (name, value) = option.split_once('=').unwrap_or((option, ""));
-        if seen.contains(&name) {
-            return Err(wrong(format!("option `{name}` is given twice")));
-        }
-        seen.push(name);
-        if OPTIONS.contains(&name) {
-            own.push((name, value.to_owned()));
-        } else if OPTIONS_OF_THE_DRIVER.contains(&name) {
-            drivers.push(option);
-        } else {
-            return Err(unknown_option(name));
-        }
-    }
-    Ok((own, drivers))
-}
-
 fn check_identifier(option: &str, name: &str) -> Result<()> {
     let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
     let is_identifier = (1..=IDENTIFIER_BYTES_MAX).contains(&name.len())
@@ -287,62 +264,10 @@ fn check_identifier(option: &str, name: &str) -> Result<()> {
     ))
 }
 
-/// Reads a duration such as `500ms`, `10s` or `2m`.
-fn duration(name: &str, value: &str) -> Result<Duration> {
-    let digits = value.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let unit = match value.strip_prefix(digits) {
-        Some("ms") => Some(1),
-        Some("s") => Some(1_000),
-        Some("m") => Some(60_000),
-        _ => None,
-    };
-    let read = digits.parse::<u64>().ok().zip(unit);
-    read.map(|(number, unit)| Duration::from_millis(number.saturating_mul(unit)))
-        .filter(|read| (Duration::from_millis(100)..=Duration::from_secs(3_600)).contains(read))
-        .ok_or_else(|| wrong_value(name, value, "a time from 100ms to 60m, such as `10s`"))
-}
-
-fn wrong(message: String) -> Error {
-    Error::new(ErrorKind::InvalidInput, message)
-}
-
-fn wrong_value(name: &str, value: &str, needs: &str) -> Error {
-    wrong(format!("option `{name}` is `{value}`; it takes {needs}"))
-}
-
-fn unknown_option(name: &str) -> Error {
-    let known = || OPTIONS.into_iter().chain(OPTIONS_OF_THE_DRIVER);
-    let nearest = known()
-        .min_by_key(|known| distance(name, known))
-        .unwrap_or_default();
-    wrong(format!(
-        "option `{name}` is not known; did you mean `{nearest}`? There are {}",
-        known().collect::<Vec<_>>().join(", ")
-    ))
-}
-
-/// Counts the letters to insert, remove or change to make one word of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (above, letter) in one.chars().enumerate() {
-        let mut next = vec![above + 1];
-        for ((pair, left), wanted) in row.windows(2).zip(0..).zip(&other) {
-            let (diagonal, up) = match pair {
-                [diagonal, up] => (*diagonal, *up),
-                _ => continue,
-            };
-            let beside = next.get(left).copied().unwrap_or(usize::MAX - 1);
-            let changed = diagonal + usize::from(letter != *wanted);
-            next.push(changed.min(up + 1).min(beside + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
+    use longhaul_core::ErrorKind;
+
     use super::*;
 
     #[test]

@@ -257,7 +257,7 @@ impl Conditions {
             conditions.add(" and r.type = ", workflow_type.as_str())?;
         }
         if let Some(kind) = filter.kind {
-            conditions.add(" and r.kind = ", row::kind_name(kind)?)?;
+            conditions.add(" and r.kind = ", kind.as_str())?;
         }
         if let Some(parent) = &filter.parent {
             conditions.add(" and r.parent = ", parent.as_str())?;

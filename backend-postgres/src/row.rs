@@ -5,7 +5,7 @@
 
 use longhaul_core::backend::{Arrival, ArrivalBody, ArrivalKind, QueuedAttempt, RunRecord, Serves};
 use longhaul_core::clock::Timestamp;
-use longhaul_core::history::{OperationKey, OperationKind, StoredTurn};
+use longhaul_core::history::{OperationKey, StoredTurn};
 use longhaul_core::id::{
     ArrivalNumber, BuildId, Epoch, EventNumber, QueueName, Route, Segment, TaskName, TurnNumber,
     Uuid, WorkerId, WorkflowId, WorkflowType, WriteId,
@@ -50,7 +50,7 @@ pub(crate) fn run_record(row: &PgRow) -> Result<(RunNumber, RunRecord)> {
     let values: Vec<String> = row.try_get("tag_values")?;
     let record = RunRecord {
         identity,
-        kind: kind_of(text(row, "kind")?)?,
+        kind: kind(row)?,
         segment: segment(row, "segment")?,
         route: Route::from_stored(text(row, "route")?),
         partition: number(row.try_get::<i32, _>("partition")?, "partition")?,
@@ -219,42 +219,13 @@ pub(crate) fn sixteen(row: &PgRow, column: &str) -> Result<[u8; 16]> {
 }
 
 /// Reads the kind of a run.
-pub(crate) fn kind_of(name: &str) -> Result<RunKind> {
-    match name {
-        "workflow" => Ok(RunKind::Workflow),
-        "task" => Ok(RunKind::Task),
-        other => Err(unreadable("kind of run", other)),
-    }
+pub(crate) fn kind(row: &PgRow) -> Result<RunKind> {
+    let name = text(row, "kind")?;
+    RunKind::from_stored(name).ok_or_else(|| unreadable("kind of run", name))
 }
 
-/// Returns the name that a kind is stored under.
-pub(crate) fn kind_name(kind: RunKind) -> Result<&'static str> {
-    match kind {
-        RunKind::Workflow => Ok("workflow"),
-        RunKind::Task => Ok("task"),
-        _ => Err(Failure::Refused(
-            "this kind of run has no stored name".to_owned(),
-        )),
-    }
-}
-
-/// Reads an operation from the form that it prints.
 fn operation(text: &str) -> Result<OperationKey> {
-    let parse = || {
-        let (kind, rest) = text.split_once(':')?;
-        let (name, nth) = rest.rsplit_once('#')?;
-        let kind = match kind {
-            "task" => OperationKind::Task,
-            "step" => OperationKind::Step,
-            "timer" => OperationKind::Timer,
-            "receive" => OperationKind::Receive,
-            "workflow" => OperationKind::Subworkflow,
-            "record" => OperationKind::Record,
-            _ => return None,
-        };
-        Some(OperationKey::new(kind, name, nth.parse().ok()?))
-    };
-    parse().ok_or_else(|| unreadable("operation", text))
+    OperationKey::from_stored(text).ok_or_else(|| unreadable("operation", text))
 }
 
 fn number<T, N>(stored: N, what: &'static str) -> Result<T>

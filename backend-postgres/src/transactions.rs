@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use crate::columns::{add_runs, add_tags};
 use crate::error::{Failure, Result, of_statement};
-use crate::row::{self, RunNumber, kind_of};
+use crate::row::{self, RunNumber};
 use crate::session::{Lent, arguments, detached};
 use crate::{PostgresBackend, Store};
 
@@ -249,7 +249,7 @@ fn of_start(store: &Store, run: &StartRun) -> Result<PgArguments> {
 
 fn existing(found: &PgRow) -> Result<ExistingRun> {
     Ok(ExistingRun {
-        kind: kind_of(row::text(found, "kind")?)?,
+        kind: row::kind(found)?,
         workflow_type: WorkflowType::from_stored(row::text(found, "type")?),
         fingerprint: row::sixteen(found, "fingerprint")?,
         status: row::status(found, "status")?,

@@ -33,11 +33,10 @@ pub(crate) async fn commit(
             .on(&COMMIT, *partition)
             .arg(&worker)
             .number(positions.len());
-        let mut of_partition = positions.iter().filter_map(|position| turns.get(*position));
-        let call = of_partition.try_fold(call, |call, turn| {
-            let arguments = arguments(&store.layout, *partition, turn)?;
-            Ok::<_, crate::error::Failure>(call.counted(&arguments))
-        })?;
+        let of_partition = positions.iter().filter_map(|position| turns.get(*position));
+        let call = of_partition.fold(call, |call, turn| {
+            call.counted(&arguments(&store.layout, *partition, turn))
+        });
         calls.push((*partition, call));
     }
     let mut verdicts: Vec<Verdict> = turns.iter().map(|_| Verdict::Lost).collect();
@@ -76,7 +75,7 @@ fn verdict_of(name: &str) -> Result<Verdict> {
 }
 
 /// Lists what the script takes of a turn.
-fn arguments(layout: &Layout, partition: u16, turn: &TurnCommit) -> Result<Vec<Vec<u8>>> {
+fn arguments(layout: &Layout, partition: u16, turn: &TurnCommit) -> Vec<Vec<u8>> {
     let stored = turn.turn.as_ref();
     let mut all: Vec<Vec<u8>> = vec![
         turn.run.as_str().into(),
@@ -123,11 +122,11 @@ fn arguments(layout: &Layout, partition: u16, turn: &TurnCommit) -> Result<Vec<V
     }
     for child in own {
         all.extend([digits(partition), start::refusal(child)]);
-        all.extend(start::arguments(child)?);
+        all.extend(start::arguments(child));
     }
     for child in others {
         let target = layout.partition_of(&child.identity.workflow_id);
-        all.extend([digits(target), start::packed(child)?]);
+        all.extend([digits(target), start::packed(child)]);
     }
     for message in &turn.outbox {
         let packed = Packed::default()
@@ -139,7 +138,7 @@ fn arguments(layout: &Layout, partition: u16, turn: &TurnCommit) -> Result<Vec<V
             packed.into_bytes(),
         ]);
     }
-    Ok(all)
+    all
 }
 
 /// Lists what becomes of the run: what, read, when due, status, reason, build, sealed.

@@ -5,12 +5,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use longhaul_core::Result;
+use longhaul_core::backend::url::{self, NAMESPACE_DEFAULT, wrong, wrong_value};
 use longhaul_core::clock::BackendClock;
-use longhaul_core::{Error, ErrorKind, Result};
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisConnectionInfo};
-
-/// Is the namespace of whoever names none.
-const NAMESPACE_DEFAULT: &str = "default";
 
 /// Is the port of whoever names none.
 const PORT_DEFAULT: u16 = 6379;
@@ -109,7 +107,7 @@ impl RedisConfig {
     /// `InvalidInput` when it is no such URL, or an option is not known, given twice, or has a wrong value. The text
     /// does not show the URL, as it may hold a password.
     pub fn from_url(url: &str) -> Result<Self> {
-        let (address, options) = url.split_once('?').unwrap_or((url, ""));
+        let (address, options) = url::parse_options(url, &OPTIONS)?;
         let mut config = Self {
             nodes: nodes(address)?,
             namespace: NAMESPACE_DEFAULT.to_owned(),
@@ -120,14 +118,8 @@ impl RedisConfig {
             checks: Checks::default(),
             clock: None,
         };
-        let mut seen = Vec::new();
-        for option in options.split('&').filter(|option| !option.is_empty()) {
-            let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            if seen.contains(&name) {
-                return Err(wrong(format!("option `{name}` is given twice")));
-            }
-            seen.push(name);
-            config = config.with_option(name, value)?;
+        for (name, value) in options {
+            config = config.with_option(name, &url::decode_percent(name, value)?)?;
         }
         Ok(config)
     }
@@ -145,12 +137,10 @@ impl RedisConfig {
                 let parsed = Durability::parse(value);
                 self.durability = parsed.ok_or_else(|| wrong_value(name, value, needs))?;
             }
-            ("timeout", _) => self.timeout = duration(name, value)?,
-            ("connect_timeout", _) => self.connect_timeout = duration(name, value)?,
-            ("checks", "on") => self.checks = Checks::On,
-            ("checks", "off") => self.checks = Checks::Off,
-            ("checks", _) => return Err(wrong_value(name, value, "`on` or `off`")),
-            _ => return Err(unknown_option(name)),
+            ("timeout", _) => self.timeout = url::parse_duration(name, value)?,
+            ("connect_timeout", _) => self.connect_timeout = url::parse_duration(name, value)?,
+            _ if url::parse_switch(name, value)? => self.checks = Checks::On,
+            _ => self.checks = Checks::Off,
         }
         Ok(self)
     }
@@ -161,12 +151,7 @@ impl RedisConfig {
     /// `InvalidInput` when the namespace has other characters than letters, digits, `-` and `_`, or none, or over 48.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Result<Self> {
         let namespace = namespace.into();
-        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        let has_length = (1..=NAMESPACE_BYTES_MAX).contains(&namespace.len());
-        if !has_length || !namespace.bytes().all(is_allowed) {
-            let needs = "1 to 48 letters, digits, `-` and `_`";
-            return Err(wrong_value("namespace", &namespace, needs));
-        }
+        url::check_namespace(&namespace, NAMESPACE_BYTES_MAX)?;
         self.namespace = namespace;
         Ok(self)
     }
@@ -286,7 +271,8 @@ fn settings(credentials: Option<&str>, database: &str) -> Result<RedisConnection
     let mut settings = RedisConnectionInfo::default();
     if let Some(credentials) = credentials {
         let (user, password) = credentials.split_once(':').unwrap_or((credentials, ""));
-        let (user, password) = (decode_percent(user)?, decode_percent(password)?);
+        let user = url::decode_percent("the user", user)?;
+        let password = url::decode_percent("the password", password)?;
         if !user.is_empty() {
             settings = settings.set_username(user);
         }
@@ -330,82 +316,10 @@ fn node(host: &str, is_encrypted: bool, settings: RedisConnectionInfo) -> Result
     Ok(info.set_redis_settings(settings))
 }
 
-/// Reads a duration such as `500ms`, `10s` or `2m`.
-fn duration(name: &str, value: &str) -> Result<Duration> {
-    let digits = value.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let unit = match value.strip_prefix(digits) {
-        Some("ms") => Some(1),
-        Some("s") => Some(1_000),
-        Some("m") => Some(60_000),
-        _ => None,
-    };
-    let read = digits.parse::<u64>().ok().zip(unit);
-    read.map(|(number, unit)| Duration::from_millis(number.saturating_mul(unit)))
-        .filter(|read| (Duration::from_millis(100)..=Duration::from_secs(3_600)).contains(read))
-        .ok_or_else(|| wrong_value(name, value, "a time from 100ms to 60m, such as `10s`"))
-}
-
-fn wrong(message: String) -> Error {
-    Error::new(ErrorKind::InvalidInput, message)
-}
-
-fn wrong_value(name: &str, value: &str, needs: &str) -> Error {
-    wrong(format!("option `{name}` is `{value}`; it takes {needs}"))
-}
-
-fn unknown_option(name: &str) -> Error {
-    let nearest = OPTIONS
-        .into_iter()
-        .min_by_key(|known| distance(name, known))
-        .unwrap_or_default();
-    wrong(format!(
-        "option `{name}` is not known; did you mean `{nearest}`? There are {}",
-        OPTIONS.join(", ")
-    ))
-}
-
-fn decode_percent(text: &str) -> Result<String> {
-    let broken = || wrong("user or password has a `%` without two digits".to_owned());
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
-        let decoded = digit().and_then(|high| digit().map(|low| high * 16 + low));
-        bytes.push(
-            decoded
-                .and_then(|value| u8::try_from(value).ok())
-                .ok_or_else(broken)?,
-        );
-    }
-    String::from_utf8(bytes).map_err(|_| wrong("user or password is not UTF-8".to_owned()))
-}
-
-/// Counts the letters to insert, remove or change to make one word of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (above, letter) in one.chars().enumerate() {
-        let mut next = vec![above + 1];
-        for ((pair, left), wanted) in row.windows(2).zip(0..).zip(&other) {
-            let (diagonal, up) = match pair {
-                [diagonal, up] => (*diagonal, *up),
-                _ => continue,
-            };
-            let beside = next.get(left).copied().unwrap_or(usize::MAX - 1);
-            let changed = diagonal + usize::from(letter != *wanted);
-            next.push(changed.min(up + 1).min(beside + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
+    use longhaul_core::ErrorKind;
+
     use super::*;
 
     #[test]

@@ -6,7 +6,7 @@ use longhaul_core::backend::{
     Arrival, ArrivalBody, ArrivalKind, JoinRequest, QueuedAttempt, RunRecord, Serves, StartRun,
 };
 use longhaul_core::clock::Timestamp;
-use longhaul_core::history::{OperationKey, OperationKind, StoredTurn};
+use longhaul_core::history::{OperationKey, StoredTurn};
 use longhaul_core::id::{
     ArrivalNumber, BuildId, Epoch, EventNumber, QueueName, Route, Segment, TaskName, TurnNumber,
     Uuid, WorkerId, WorkflowId, WorkflowType, WriteId,
@@ -14,7 +14,7 @@ use longhaul_core::id::{
 use longhaul_core::identity::{RunKind, WorkflowIdentity};
 use longhaul_core::status::Status;
 
-use crate::error::{Failure, Result, unreadable};
+use crate::error::{Result, unreadable};
 use crate::pack::{self, Packed, Unpacked};
 use crate::reply::Fields;
 
@@ -22,21 +22,21 @@ use crate::reply::Fields;
 const TURN_HEAD: usize = 24;
 
 /// Returns what of a run never changes.
-pub(crate) fn fixed(start: &StartRun) -> Result<Vec<u8>> {
+pub(crate) fn fixed(start: &StartRun) -> Vec<u8> {
     let identity = &start.identity;
     let parent = identity.parent.as_ref().map_or("", WorkflowId::as_str);
     let operation = start.parent_operation.as_ref().map(ToString::to_string);
     let tags = start.tags.iter();
-    let packed = Packed::default()
-        .put(kind_name(start.kind)?)
+    Packed::default()
+        .put(start.kind.as_str())
         .put(identity.workflow_type.as_str())
         .put(parent)
         .put(identity.root.as_str())
         .put(start.partition.to_string())
         .put(start.fingerprint)
         .put(operation.unwrap_or_default())
-        .put_all(tags.flat_map(|(name, value)| [name, value]));
-    Ok(packed.into_bytes())
+        .put_all(tags.flat_map(|(name, value)| [name, value]))
+        .into_bytes()
 }
 
 /// Returns what two starts have in common that are the same subworkflow.
@@ -129,7 +129,8 @@ pub(crate) fn turns_from(first: u64, items: Vec<Vec<u8>>) -> Result<Vec<StoredTu
 /// Reads the fields of a run.
 pub(crate) fn run_record(id: &str, fields: &Fields) -> Result<RunRecord> {
     let mut fixed = Unpacked(fields.bytes("fixed")?);
-    let kind = kind_of(fixed.next_text()?)?;
+    let kind = fixed.next_text()?;
+    let kind = RunKind::from_stored(kind).ok_or_else(|| unreadable("kind of run", kind))?;
     let mut identity = WorkflowIdentity::root(
         WorkflowId::from_stored(id),
         WorkflowType::from_stored(fixed.next_text()?),
@@ -256,39 +257,6 @@ pub(crate) fn status(name: &str) -> Result<Status> {
     name.parse().map_err(|_| unreadable("status", name))
 }
 
-fn kind_of(name: &str) -> Result<RunKind> {
-    match name {
-        "workflow" => Ok(RunKind::Workflow),
-        "task" => Ok(RunKind::Task),
-        other => Err(unreadable("kind of run", other)),
-    }
-}
-
-fn kind_name(kind: RunKind) -> Result<&'static str> {
-    match kind {
-        RunKind::Workflow => Ok("workflow"),
-        RunKind::Task => Ok("task"),
-        _ => Err(Failure::Refused(
-            "this kind of run has no stored name".to_owned(),
-        )),
-    }
-}
-
-/// Reads an operation from the form that it prints.
 fn operation(text: &str) -> Result<OperationKey> {
-    let parse = || {
-        let (kind, rest) = text.split_once(':')?;
-        let (name, nth) = rest.rsplit_once('#')?;
-        let kind = match kind {
-            "task" => OperationKind::Task,
-            "step" => OperationKind::Step,
-            "timer" => OperationKind::Timer,
-            "receive" => OperationKind::Receive,
-            "workflow" => OperationKind::Subworkflow,
-            "record" => OperationKind::Record,
-            _ => return None,
-        };
-        Some(OperationKey::new(kind, name, nth.parse().ok()?))
-    };
-    parse().ok_or_else(|| unreadable("operation", text))
+    OperationKey::from_stored(text).ok_or_else(|| unreadable("operation", text))
 }

@@ -171,6 +171,34 @@ fn stranger_commits_and_acquires_nothing() {
 }
 
 #[test]
+fn run_that_is_owned_or_not_due_or_blocked_by_the_build_is_not_acquired() {
+    let mut slot = Slot::new();
+    slot.join("ann");
+    let mut acquire = |change: &[(&str, &str)]| {
+        slot.start("", "run");
+        let run = format!("{}run:run", slot.tag);
+        let () = slot.connection.hset_multiple(&run, change).unwrap();
+        let before = slot.dump();
+        let answer = slot.answer(&script::ACQUIRE, &["ann", "mine", "9", "1", "run"]);
+        let is_changed = slot.dump() != before;
+        for (key, _) in slot.dump() {
+            if !key.ends_with(":members") && !key.ends_with(":generation") {
+                let () = slot.connection.del(key).unwrap();
+            }
+        }
+        (answer, is_changed)
+    };
+    let nothing = (ok(", array([])"), false);
+    assert_eq!(acquire(&[("owner", "bob"), ("wake", "")]), nothing);
+    assert_eq!(acquire(&[("wake", "99999999999999999")]), nothing);
+    assert_eq!(acquire(&[("wake", "")]), nothing);
+    assert_eq!(acquire(&[("build", "mine"), ("reason", "why")]), nothing);
+    assert_eq!(acquire(&[("finished", "1"), ("wake", "")]), nothing);
+    let (answer, is_changed) = acquire(&[("build", "other"), ("reason", "why")]);
+    assert!(is_changed && answer.contains("order"), "{answer}");
+}
+
+#[test]
 fn member_of_another_generation_commits_nothing() {
     let mut slot = Slot::new();
     slot.join("ann");
@@ -282,34 +310,54 @@ fn item_that_came_meanwhile_stays() {
     assert_eq!(left, ["two"]);
 }
 
+/// Is a user of the server that is gone with this.
+struct User {
+    connection: Connection,
+    name: String,
+}
+
+impl User {
+    fn new(namespace: &str) -> Self {
+        let user = Self {
+            connection: connect(&server()),
+            name: new_namespace(),
+        };
+        let commands =
+            "+@all -@dangerous +info +config|get +cluster|slots +cluster|info +cluster|myid";
+        let keys = [format!("~{{lh:{namespace}:*"), format!("&lh:{namespace}:*")];
+        let () = redis::cmd("ACL")
+            .arg("SETUSER")
+            .arg(&user.name)
+            .arg(&["on", ">pw"])
+            .arg(&keys)
+            .arg(commands.split(' ').collect::<Vec<_>>())
+            .query(&mut connect(&server()))
+            .unwrap();
+        user
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        let () = redis::cmd("ACL")
+            .arg("DELUSER")
+            .arg(&self.name)
+            .query(&mut self.connection)
+            .unwrap();
+    }
+}
+
 /// Each script sees keys of its own namespace alone: a user who may touch no other can send them all.
 #[test]
 fn user_of_one_namespace_can_do_everything_there_and_nothing_beside() {
-    let mut slot = Slot::new();
-    let user = new_namespace();
+    let slot = Slot::new();
     let (namespace, _) = slot.tag.trim_start_matches("{lh:").split_once(':').unwrap();
-    let mut rules = vec![
-        "on".to_owned(),
-        ">pw".to_owned(),
-        format!("~{{lh:{namespace}:*"),
-    ];
-    rules.push(format!("&lh:{namespace}:*"));
-    rules.extend(
-        "+@all -@dangerous +info +config|get +cluster|slots +cluster|info +cluster|myid"
-            .split(' ')
-            .map(str::to_owned),
-    );
-    let () = redis::cmd("ACL")
-        .arg("SETUSER")
-        .arg(&user)
-        .arg(&rules)
-        .query(&mut slot.connection)
-        .unwrap();
+    let user = User::new(namespace);
     let (_, place) = server()
         .rsplit_once('@')
         .map(|(a, b)| (a.to_owned(), b.to_owned()))
         .unwrap();
-    let mut narrow = connect(&format!("redis://{user}:pw@{place}"));
+    let mut narrow = connect(&format!("redis://{}:pw@{place}", user.name));
     let tag = slot.tag.clone();
     let turn = "0123456789abcdef00000000turn 0";
     let refused: RedisResult<Value> = call(&mut narrow, "{lh:other:0}:", &script::OWNED, &["ann"]);
@@ -403,11 +451,6 @@ fn user_of_one_namespace_can_do_everything_there_and_nothing_beside() {
     run(&script::FREE, &["ann", "500", "0"]);
     run(&script::DECLARE, &["1", "0", "0", "0"]);
     run(&script::BURY, &["1", "ann"]);
-    let () = redis::cmd("ACL")
-        .arg("DELUSER")
-        .arg(&user)
-        .query(&mut slot.connection)
-        .unwrap();
 }
 
 /// A node that is handing a slot on refuses, and writes nothing.

@@ -5,25 +5,24 @@ use longhaul_core::id::WorkflowId;
 
 use crate::Store;
 use crate::error::Result;
-use crate::link::Call;
 use crate::pack::Packed;
 use crate::record;
 use crate::reply::Fields;
 use crate::script::START;
 
 /// Lists what a script takes of a start.
-pub(crate) fn arguments(start: &StartRun) -> Result<[Vec<u8>; 7]> {
+pub(crate) fn arguments(start: &StartRun) -> [Vec<u8>; 7] {
     let identity = &start.identity;
     let parent = identity.parent.as_ref().map_or("", WorkflowId::as_str);
-    Ok([
+    [
         identity.workflow_id.as_str().into(),
-        record::fixed(start)?,
+        record::fixed(start),
         start.route.as_str().into(),
         record::same(start),
         parent.into(),
         identity.root.as_str().into(),
         record::first_turn(start),
-    ])
+    ]
 }
 
 /// Returns what a parent is told whose subworkflow's id is taken.
@@ -37,9 +36,9 @@ pub(crate) fn refusal(start: &StartRun) -> Vec<u8> {
 }
 
 /// Returns a start as it is sent to another partition.
-pub(crate) fn packed(start: &StartRun) -> Result<Vec<u8>> {
+pub(crate) fn packed(start: &StartRun) -> Vec<u8> {
     let packed = Packed::default().put(refusal(start));
-    Ok(packed.put_all(arguments(start)?).into_bytes())
+    packed.put_all(arguments(start)).into_bytes()
 }
 
 /// Starts runs, those of each partition together.
@@ -60,9 +59,9 @@ pub(crate) async fn start(
             .arg(&owner)
             .number(positions.len());
         let of_partition = positions.iter().filter_map(|position| runs.get(*position));
-        let call = of_partition.map(arguments).try_fold(call, |call, run| {
-            run.map(|run| run.iter().fold(call, Call::arg))
-        })?;
+        let call = of_partition
+            .flat_map(arguments)
+            .fold(call, |call, argument| call.arg(&argument));
         calls.push((*partition, call));
     }
     let mut answers: Vec<Option<Started>> = runs.iter().map(|_| None).collect();

@@ -4,14 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
+use longhaul_core::Result;
+use longhaul_core::backend::url::{self, NAMESPACE_DEFAULT, wrong_value};
 use longhaul_core::clock::BackendClock;
-use longhaul_core::{Error, ErrorKind, Result};
 
 /// Is the file's name where the user names a folder.
 const FILE_DEFAULT: &str = "longhaul.db";
-
-/// Is the namespace that needs no file of its own.
-const NAMESPACE_DEFAULT: &str = "default";
 
 const OPTIONS: [&str; 3] = ["durability", "namespace", "locks"];
 
@@ -67,31 +65,25 @@ impl SqliteConfig {
     /// # Errors
     /// `InvalidInput` when it is no such URL, or an option is not known, given twice, or has a wrong value.
     pub fn from_url(url: &str) -> Result<Self> {
-        let Some(rest) = url.strip_prefix("sqlite:") else {
-            return Err(wrong(format!(
-                "`{url}` does not begin with `sqlite:`; write sqlite://orders.db"
+        let (address, options) = url::parse_options(url, &OPTIONS)?;
+        let Some(path) = address.strip_prefix("sqlite:") else {
+            return Err(url::wrong(format!(
+                "`{address}` does not begin with `sqlite:`; write sqlite://orders.db"
             )));
         };
-        let (path, options) = rest.split_once('?').unwrap_or((rest, ""));
-        let path = decode_percent(path.strip_prefix("//").unwrap_or(path))?;
+        let path = url::decode_percent("the path", path.strip_prefix("//").unwrap_or(path))?;
         match path.as_str() {
-            "" => return Err(wrong(format!("`{url}` names no file"))),
+            "" => return Err(url::wrong(format!("`{url}` names no file"))),
             ":memory:" => {
-                return Err(wrong(format!(
+                return Err(url::wrong(format!(
                     "`{url}` keeps nothing between processes; use memory:// for a store in memory"
                 )));
             }
             _ => {}
         }
         let mut config = Self::new(&path);
-        let mut seen = Vec::new();
-        for option in options.split('&').filter(|option| !option.is_empty()) {
-            let (name, value) = option.split_once('=').unwrap_or((option, ""));
-            if seen.contains(&name) {
-                return Err(wrong(format!("option `{name}` is given twice")));
-            }
-            seen.push(name);
-            config = config.with_option(name, &decode_percent(value)?)?;
+        for (name, value) in options {
+            config = config.with_option(name, &url::decode_percent(name, value)?)?;
         }
         Ok(config)
     }
@@ -101,11 +93,9 @@ impl SqliteConfig {
             ("durability", "full") => Ok(self.durability(Durability::Full)),
             ("durability", "fast") => Ok(self.durability(Durability::Fast)),
             ("durability", _) => Err(wrong_value(name, value, "`full` or `fast`")),
-            ("locks", "on") => Ok(self),
-            ("locks", "off") => Ok(self.without_locks()),
-            ("locks", _) => Err(wrong_value(name, value, "`on` or `off`")),
-            ("namespace", _) => self.namespace(value),
-            _ => Err(unknown_option(name)),
+            ("locks", _) if url::parse_switch(name, value)? => Ok(self),
+            ("locks", _) => Ok(self.without_locks()),
+            _ => self.namespace(value),
         }
     }
 
@@ -122,11 +112,7 @@ impl SqliteConfig {
     /// `InvalidInput` when the name has other characters than letters, digits, `-` and `_`, or none, or over 64.
     pub fn namespace(mut self, namespace: impl Into<String>) -> Result<Self> {
         let namespace = namespace.into();
-        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if !(1..=64).contains(&namespace.len()) || !namespace.bytes().all(is_allowed) {
-            let needs = "1 to 64 letters, digits, `-` and `_`";
-            return Err(wrong_value("namespace", &namespace, needs));
-        }
+        url::check_namespace(&namespace, 64)?;
         self.namespace = namespace;
         Ok(self)
     }
@@ -172,65 +158,10 @@ impl SqliteConfig {
     }
 }
 
-fn wrong(message: String) -> Error {
-    Error::new(ErrorKind::InvalidInput, message)
-}
-
-fn wrong_value(name: &str, value: &str, needs: &str) -> Error {
-    wrong(format!("option `{name}` is `{value}`; it takes {needs}"))
-}
-
-fn unknown_option(name: &str) -> Error {
-    let nearest = OPTIONS
-        .into_iter()
-        .min_by_key(|known| distance(name, known))
-        .unwrap_or_default();
-    wrong(format!(
-        "option `{name}` is not known; did you mean `{nearest}`? There are {}",
-        OPTIONS.join(", ")
-    ))
-}
-
-fn decode_percent(text: &str) -> Result<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
-        let decoded = digit().and_then(|high| digit().map(|low| high * 16 + low));
-        match decoded.and_then(|value| u8::try_from(value).ok()) {
-            Some(decoded) => bytes.push(decoded),
-            None => return Err(wrong(format!("`{text}` has a `%` without two digits"))),
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| wrong(format!("`{text}` is not UTF-8 when decoded")))
-}
-
-/// Counts the letters to insert, remove or change to make one word of the other.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (above, letter) in one.chars().enumerate() {
-        let mut next = vec![above + 1];
-        for ((pair, left), wanted) in row.windows(2).zip(0..).zip(&other) {
-            let (diagonal, up) = match pair {
-                [diagonal, up] => (*diagonal, *up),
-                _ => continue,
-            };
-            let beside = next.get(left).copied().unwrap_or(usize::MAX - 1);
-            let changed = diagonal + usize::from(letter != *wanted);
-            next.push(changed.min(up + 1).min(beside + 1));
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
+    use longhaul_core::ErrorKind;
+
     use super::*;
 
     fn path_of(url: &str) -> PathBuf {

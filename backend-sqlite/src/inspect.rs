@@ -235,7 +235,7 @@ impl Conditions {
             conditions.add(" and type = ?", workflow_type.to_string());
         }
         if let Some(kind) = filter.kind {
-            conditions.add(" and kind = ?", row::kind_name(kind)?);
+            conditions.add(" and kind = ?", kind.as_str());
         }
         if let Some(parent) = &filter.parent {
             conditions.add(" and parent = ?", parent.to_string());

@@ -4,7 +4,7 @@
 
 use longhaul_core::backend::{Arrival, ArrivalBody, ArrivalKind, RunRecord, Serves};
 use longhaul_core::clock::Timestamp;
-use longhaul_core::history::{OperationKey, OperationKind, StoredTurn};
+use longhaul_core::history::{OperationKey, StoredTurn};
 use longhaul_core::id::{
     ArrivalNumber, BuildId, Epoch, EventNumber, QueueName, Route, Segment, TaskName, TurnNumber,
     Uuid, WorkerId, WorkflowId, WorkflowType, WriteId,
@@ -58,7 +58,7 @@ pub(crate) fn run_record(row: &Row<'_>) -> Result<(RunNumber, RunRecord)> {
         fingerprint: row.get(18)?,
         tags: Vec::new(),
         parent_operation: optional_text(row, 19)?
-            .map(|text| operation(text).ok_or_else(|| unreadable(19, text)))
+            .map(|text| OperationKey::from_stored(text).ok_or_else(|| unreadable(19, text)))
             .transpose()?,
         created_at: time(row, 20)?,
         updated_at: time(row, 21)?,
@@ -192,38 +192,7 @@ fn run_kind(row: &Row<'_>, column: usize) -> Result<RunKind> {
 
 /// Finds the kind of a stored name.
 pub(crate) fn kind_of(column: usize, name: &str) -> Result<RunKind> {
-    match name {
-        "workflow" => Ok(RunKind::Workflow),
-        "task" => Ok(RunKind::Task),
-        other => Err(unreadable(column, other)),
-    }
-}
-
-/// Returns the name that a kind is stored under.
-pub(crate) fn kind_name(kind: RunKind) -> Result<&'static str> {
-    match kind {
-        RunKind::Workflow => Ok("workflow"),
-        RunKind::Task => Ok("task"),
-        _ => Err(rusqlite::Error::ToSqlConversionFailure(
-            "this kind of run has no stored name".into(),
-        )),
-    }
-}
-
-/// Reads an operation from the form that it prints.
-pub(crate) fn operation(text: &str) -> Option<OperationKey> {
-    let (kind, rest) = text.split_once(':')?;
-    let (name, nth) = rest.rsplit_once('#')?;
-    let kind = match kind {
-        "task" => OperationKind::Task,
-        "step" => OperationKind::Step,
-        "timer" => OperationKind::Timer,
-        "receive" => OperationKind::Receive,
-        "workflow" => OperationKind::Subworkflow,
-        "record" => OperationKind::Record,
-        _ => return None,
-    };
-    Some(OperationKey::new(kind, name, nth.parse().ok()?))
+    RunKind::from_stored(name).ok_or_else(|| unreadable(column, name))
 }
 
 /// Reads what a worker serves from four columns.
@@ -245,25 +214,4 @@ fn names<'a>(row: &'a Row<'_>, column: usize) -> Result<impl Iterator<Item = &'a
 /// Writes names one a line, as no name has a control character.
 pub(crate) fn lines<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().collect::<Vec<_>>().join("\n")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn operation_of_each_kind_reads_what_it_prints() {
-        for kind in [
-            OperationKind::Task,
-            OperationKind::Step,
-            OperationKind::Timer,
-            OperationKind::Receive,
-            OperationKind::Subworkflow,
-            OperationKind::Record,
-        ] {
-            let key = OperationKey::new(kind, "a:b#c", 7);
-            assert_eq!(operation(&key.to_string()), Some(key));
-        }
-        assert_eq!(operation("teleport:x#1"), None);
-    }
 }

@@ -220,7 +220,7 @@ pub(crate) fn start(
     };
     let inserted = connection.prepare_cached(INSERT_RUN)?.execute(params![
         run.identity.workflow_id.as_str(),
-        row::kind_name(run.kind)?,
+        run.kind.as_str(),
         run.identity.workflow_type.as_str(),
         run.route.as_str(),
         run.partition,

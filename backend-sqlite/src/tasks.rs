@@ -137,7 +137,7 @@ fn queued_attempt(row: &Row<'_>) -> rusqlite::Result<QueuedAttempt> {
     Ok(QueuedAttempt {
         run: WorkflowId::from_stored(text(row, 0)?),
         segment: Segment(row.get(1)?),
-        operation: row::operation(operation).ok_or_else(|| unreadable(2, operation))?,
+        operation: OperationKey::from_stored(operation).ok_or_else(|| unreadable(2, operation))?,
         attempt: row.get(3)?,
         queue: QueueName::from_stored(text(row, 4)?),
         task: TaskName::from_stored(text(row, 5)?),

@@ -364,7 +364,7 @@ async fn start(
     let identity = &run.identity;
     let inserted = sqlx::query(state::INSERT_RUN)
         .bind(identity.workflow_id.as_str())
-        .bind(row::kind_name(run.kind)?)
+        .bind(run.kind.as_str())
         .bind(identity.workflow_type.as_str())
         .bind(run.route.as_str())
         .bind(run.partition)

@@ -41,6 +41,15 @@ pub enum OperationKind {
 }
 
 impl OperationKind {
+    const ALL: [Self; 6] = [
+        Self::Task,
+        Self::Step,
+        Self::Timer,
+        Self::Receive,
+        Self::Subworkflow,
+        Self::Record,
+    ];
+
     const fn as_str(self) -> &'static str {
         match self {
             Self::Task => "task",
@@ -75,6 +84,18 @@ impl OperationKey {
             name: name.into(),
             nth,
         }
+    }
+
+    /// Reads a key from the form that it prints; none when it is no such text.
+    ///
+    /// The name may have `:` and `#` in it.
+    #[must_use]
+    pub fn from_stored(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_once(':')?;
+        let (name, nth) = rest.rsplit_once('#')?;
+        let mut kinds = OperationKind::ALL.into_iter();
+        let kind = kinds.find(|known| known.as_str() == kind)?;
+        Some(Self::new(kind, name, nth.parse().ok()?))
     }
 }
 
@@ -472,6 +493,17 @@ mod tests {
             kind: EventKind::TimerFired {
                 operation: OperationKey::new(OperationKind::Timer, "sleep", 2),
             },
+        }
+    }
+
+    #[test]
+    fn operation_of_each_kind_reads_what_it_prints() {
+        for kind in OperationKind::ALL {
+            let key = OperationKey::new(kind, "a:b#c", 7);
+            assert_eq!(OperationKey::from_stored(&key.to_string()), Some(key));
+        }
+        for wrong in ["teleport:x#1", "task:x", "x#1", "task:x#", "task:x#-1"] {
+            assert_eq!(OperationKey::from_stored(wrong), None, "{wrong}");
         }
     }
 

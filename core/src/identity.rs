@@ -59,3 +59,22 @@ pub enum RunKind {
     /// A `#[task]` function that was started alone.
     Task,
 }
+
+impl RunKind {
+    /// Returns the name that the kind is stored under.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Workflow => "workflow",
+            Self::Task => "task",
+        }
+    }
+
+    /// Finds the kind of a stored name.
+    #[must_use]
+    pub fn from_stored(name: &str) -> Option<Self> {
+        [Self::Workflow, Self::Task]
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+    }
+}

@@ -157,7 +157,9 @@ pub async fn same_append_without_a_turn_again_is_committed_and_changes_nothing(w
     let mut run = world.start_owned("a").await;
     let append = run.turn().set("k", b"first").without_turn();
     world.done(append.clone(), &mut run).await;
-    world.done(run.turn().set("k", b"second").release(), &mut run).await;
+    world
+        .done(run.turn().set("k", b"second").release(), &mut run)
+        .await;
     assert_eq!(world.commit(&append).await, Verdict::Committed);
     let other = world.worker().await;
     world.take(other).await;

@@ -13,6 +13,7 @@ mod state;
 mod tasks;
 mod timers;
 mod transactions;
+pub mod url;
 
 use std::fmt;
 
