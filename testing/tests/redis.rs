@@ -9,26 +9,20 @@
 use std::sync::Arc;
 
 use longhaul_backend_redis::{RedisBackend, RedisConfig};
-use longhaul_core::clock::random_bytes_of_the_system;
 use longhaul_testing::simulate::{self, Report};
-
-/// Draws the name of a namespace.
-fn new_namespace() -> String {
-    let random = random_bytes_of_the_system();
-    let name = random.iter().take(8).map(|byte| format!("{byte:02x}"));
-    format!("sim_{}", name.collect::<String>())
-}
+use longhaul_tests::server;
 
 /// Is how many seeds are simulated.
 const SEEDS: u64 = 30;
 
 fn simulated(seed: u64, runtime: &tokio::runtime::Handle) -> Report {
     simulate::simulate_on(seed, runtime, |clock| {
-        let server = std::env::var("LONGHAUL_TEST_REDIS").expect(
-            "LONGHAUL_TEST_REDIS names no server; run `cargo xtask test`, or `cargo xtask servers` beside",
-        );
+        let server = server::named("LONGHAUL_TEST_REDIS");
         let config = RedisConfig::from_url(&server).unwrap();
-        let config = config.namespace(new_namespace()).unwrap().clock(clock);
+        let config = config
+            .namespace(server::unused_name("sim"))
+            .unwrap()
+            .clock(clock);
         let (tell, told) = std::sync::mpsc::channel();
         runtime.spawn(async move { tell.send(RedisBackend::open(config).await).unwrap() });
         Arc::new(told.recv().unwrap().unwrap())

@@ -1,5 +1,6 @@
 //! Namespaces of the Redis that tests use, each emptied with its test.
 
+use longhaul_tests::server;
 use redis::{Commands as _, RedisResult};
 
 /// Is a namespace that nobody else uses.
@@ -11,14 +12,9 @@ pub(crate) struct Namespace {
 impl Namespace {
     /// Draws a name on the server or cluster that the variable names.
     pub(crate) fn new(variable: &str) -> Self {
-        let server = std::env::var(variable).unwrap_or_else(|_| {
-            panic!("{variable} names no server; run `cargo xtask test`, or `cargo xtask servers` beside")
-        });
-        let random = longhaul_core::clock::random_bytes_of_the_system();
-        let name = random.iter().take(8).map(|byte| format!("{byte:02x}"));
         Self {
-            server,
-            name: format!("it_{}", name.collect::<String>()),
+            server: server::named(variable),
+            name: server::unused_name("it"),
         }
     }
 

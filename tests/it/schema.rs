@@ -1,5 +1,6 @@
 //! Schemas of the server that tests use, each dropped with its test.
 
+use longhaul_tests::server;
 use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
@@ -12,18 +13,9 @@ pub(crate) struct Schema {
 impl Schema {
     /// Draws a name; the first who opens the store makes the schema.
     pub(crate) fn new() -> Self {
-        let server = std::env::var("LONGHAUL_TEST_POSTGRES").expect(
-            "LONGHAUL_TEST_POSTGRES names no server; run `cargo xtask test`, or `cargo xtask servers` beside",
-        );
-        let random = longhaul_core::clock::random_bytes_of_the_system();
-        let name: String = random
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
         Self {
-            server,
-            name: format!("it_{name}"),
+            server: server::named("LONGHAUL_TEST_POSTGRES"),
+            name: server::unused_name("it"),
         }
     }
 

@@ -34,6 +34,7 @@ pub mod differential;
 pub mod faults;
 pub mod faulty;
 pub mod insistent;
+pub mod server;
 pub mod world;
 
 pub mod arrivals;

@@ -1,6 +1,7 @@
 //! The store that the suite runs over: Postgres, a database for each test.
 
 use longhaul::sqlx09::sqlx;
+use longhaul_tests::server;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
 
 pub(crate) type Database = sqlx::Postgres;
@@ -18,16 +19,8 @@ pub(crate) struct Store {
 
 impl Store {
     pub(crate) fn new() -> Self {
-        let server = std::env::var("LONGHAUL_TEST_POSTGRES").expect(
-            "LONGHAUL_TEST_POSTGRES names no server; run `cargo xtask test`, or `cargo xtask servers` beside",
-        );
-        let random = longhaul_core::clock::random_bytes_of_the_system();
-        let name: String = random
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        let database = format!("tx_{name}");
+        let server = server::named("LONGHAUL_TEST_POSTGRES");
+        let database = server::unused_name("tx");
         let (address, _) = server.rsplit_once('/').unwrap();
         let url = format!("{address}/{database}?checks=off&pooler=none&pool=6");
         let store = Self {
