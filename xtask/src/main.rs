@@ -1,9 +1,10 @@
-//! The project's own commands: `cargo xtask test | servers | verify | package | simulate | fix | diagram`.
+//! The project's own commands: `cargo xtask test | servers | verify | package | simulate | bench | fix | diagram`.
 //!
 //! Invariants: `verify` changes no tracked file; `test` counts every backend or fails. What a command needs and the
 //! machine lacks, it installs itself, below `target/`; servers come from Debian's packages.
 #![expect(clippy::print_stdout, reason = "it talks to a person")]
 
+mod bench;
 mod deny;
 mod diagram;
 mod package;
@@ -40,6 +41,8 @@ enum Command {
     Fix,
     /// Simulate fleets with every fault, and judge them against the promises
     Simulate(simulate::Arguments),
+    /// Measure every workload on every backend beside the limits of this machine
+    Bench(bench::Arguments),
     /// Render the status diagram of docs/status.md
     Diagram,
 }
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::Package => package::run().map(drop),
         Command::Fix => verify::fix(),
         Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
         Command::Diagram => diagram::write(),
     };
     match done {

@@ -82,6 +82,29 @@ impl Servers {
         Ok(servers)
     }
 
+    /// Starts servers that keep what they acknowledge, to measure them: none that the environment names, as others may
+    /// use them.
+    pub(crate) fn start_to_measure() -> Result<Self> {
+        let mut servers = Self {
+            variables: Vec::new(),
+            _guard: Guard,
+        };
+        let account = Account::of(&Account::for_servers()?.name)?;
+        let (postgres_bin, redis_bin) = (find::postgres()?, find::redis()?);
+        let postgres = postgres::start_durable(&postgres_bin, &account)?;
+        let local = redis::start(&redis_bin, &account)?;
+        let fast = redis::start_fast(&redis_bin, &account)?;
+        let versions = [(&postgres_bin, "postgres"), (&redis_bin, "redis-server")];
+        let versions = versions.map(|(bin, program)| version(bin, program));
+        servers.tell("LONGHAUL_BENCH_POSTGRES", postgres);
+        servers.tell("LONGHAUL_BENCH_REDIS_LOCAL", local);
+        servers.tell("LONGHAUL_BENCH_REDIS_FAST", fast);
+        servers.tell("LONGHAUL_BENCH_POSTGRES_BIN", postgres_bin);
+        servers.tell("LONGHAUL_BENCH_REDIS_BIN", redis_bin);
+        servers.tell("LONGHAUL_BENCH_VERSIONS", versions.join(", "));
+        Ok(servers)
+    }
+
     /// Lists what tests find in their environment.
     pub(crate) fn variables(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.variables
@@ -171,6 +194,12 @@ fn on_a_free_port<T>(start: impl Fn(u16) -> Result<T>) -> Result<T> {
         last = start(free_port()?);
     }
     last
+}
+
+/// Returns what a program says of its version.
+fn version(bin: &str, program: &str) -> String {
+    let mut command = Command::new(std::path::Path::new(bin).join(program));
+    output(command.arg("--version")).unwrap_or_else(|_| program.to_owned())
 }
 
 fn new_password() -> String {

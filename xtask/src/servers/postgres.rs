@@ -12,22 +12,34 @@ use super::{new_password, on_a_free_port, output, running};
 /// Is the name of the superuser and of the database.
 const NAME: &str = "longhaul";
 
-/// Lists what differs from a server's defaults: many tests at once, statistics of statements, and no care for a crash.
-const SETTINGS: [&str; 10] = [
+/// Lists what differs from a server's defaults.
+const SETTINGS: [&str; 2] = [
     "listen_addresses=127.0.0.1",
+    "shared_preload_libraries=pg_stat_statements",
+];
+
+/// Lists what differs besides for tests: many at once, and no care for a crash.
+const SETTINGS_FOR_TESTS: [&str; 7] = [
     "fsync=off",
     "synchronous_commit=off",
     "full_page_writes=off",
     "max_connections=400",
-    "shared_buffers=128MB",
-    "shared_preload_libraries=pg_stat_statements",
     "pg_stat_statements.max=100000",
     "max_locks_per_transaction=256",
     "autovacuum=on",
 ];
 
-/// Starts a server and returns its URL.
+/// Starts a server for tests and returns its URL.
 pub(crate) fn start(bin: &str, account: &Account) -> Result<String> {
+    start_with(bin, account, &SETTINGS_FOR_TESTS)
+}
+
+/// Starts a server that keeps what it acknowledges, as installed, and returns its URL.
+pub(crate) fn start_durable(bin: &str, account: &Account) -> Result<String> {
+    start_with(bin, account, &[])
+}
+
+fn start_with(bin: &str, account: &Account, settings: &[&str]) -> Result<String> {
     let password = new_password();
     let port = on_a_free_port(|port| {
         let server = Server {
@@ -35,6 +47,7 @@ pub(crate) fn start(bin: &str, account: &Account) -> Result<String> {
             account,
             password: &password,
             port,
+            settings,
         };
         server.start()?;
         Ok(port)
@@ -49,6 +62,7 @@ struct Server<'a> {
     account: &'a Account,
     password: &'a str,
     port: u16,
+    settings: &'a [&'a str],
 }
 
 impl Server<'_> {
@@ -69,7 +83,7 @@ impl Server<'_> {
             .arg("-k")
             .arg(folder.path())
             .current_dir(folder.path());
-        for setting in SETTINGS {
+        for setting in SETTINGS.iter().chain(self.settings) {
             server.args(["-c", setting]);
         }
         let mut stop = self.account.command(&self.bin.join("pg_ctl"));

@@ -1,6 +1,7 @@
 //! A Redis, and a cluster of six, whose data need not outlive them.
 //!
-//! Invariants: what is acknowledged is on the disk (`appendfsync always`), as the default of the backend asks for.
+//! Invariants: what is acknowledged is on the disk (`appendfsync always`), as the default of the backend asks for, but
+//! for a server that is started to be measured with `everysec`.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -21,17 +22,23 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
 
 /// Lists what differs from a server's defaults.
-const SETTINGS: [&str; 6] = [
+const SETTINGS: [&str; 5] = [
     "bind 127.0.0.1",
     "appendonly yes",
-    "appendfsync always",
     "save \"\"",
     "maxmemory-policy noeviction",
     "daemonize no",
 ];
 
+/// Makes the server keep what it acknowledges.
+const ALWAYS: &str = "appendfsync always";
+
+/// Makes the server keep what it acknowledged a second ago.
+const EVERY_SECOND: &str = "appendfsync everysec";
+
 /// Lists what a node of a cluster has besides.
-const SETTINGS_OF_A_NODE: [&str; 4] = [
+const SETTINGS_OF_A_NODE: [&str; 5] = [
+    ALWAYS,
     "cluster-enabled yes",
     "cluster-config-file nodes.conf",
     "cluster-node-timeout 2000",
@@ -40,9 +47,18 @@ const SETTINGS_OF_A_NODE: [&str; 4] = [
 
 /// Starts a server and returns its URL.
 pub(crate) fn start(bin: &str, account: &Account) -> Result<String> {
+    start_with(bin, account, ALWAYS)
+}
+
+/// Starts a server that may lose the last second, and returns its URL.
+pub(crate) fn start_fast(bin: &str, account: &Account) -> Result<String> {
+    start_with(bin, account, EVERY_SECOND)
+}
+
+fn start_with(bin: &str, account: &Account, setting: &str) -> Result<String> {
     let servers = Servers::new(bin, account);
     let port = on_a_free_port(|port| {
-        servers.start(port, &[])?;
+        servers.start(port, &[setting])?;
         Ok(port)
     })?;
     Ok(servers.url(&[port]))

@@ -1,0 +1,97 @@
+//! The workflows that are measured: as little of their own as there can be.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use longhaul::prelude::*;
+
+/// Wakes the workflows that wait for it.
+pub(crate) const GO: Signal<u32> = Signal::new("go");
+
+/// Counts the workflows of this process that came to their third task.
+pub(crate) static AT_THE_THIRD: AtomicU64 = AtomicU64::new(0);
+
+/// Says whether third tasks hang, as those of a worker do that is about to die.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hangs(pub(crate) bool);
+
+#[task]
+pub(crate) async fn trivial(step: u32) -> u32 {
+    step
+}
+
+/// Runs tasks one after another.
+#[workflow]
+pub(crate) async fn sequence(ctx: Context, count: u32) -> Result<u32> {
+    let mut sum = 0;
+    for step in 0..count {
+        sum += ctx.run(trivial(step)).await? & 1;
+    }
+    Ok(sum)
+}
+
+/// Runs tasks side by side.
+#[workflow]
+pub(crate) async fn fan_out(ctx: Context, count: u32) -> Result<u32> {
+    let results = ctx.join_all((0..count).map(trivial)).await?;
+    Ok(results.iter().map(|step| step & 1).sum())
+}
+
+/// Waits for a signal.
+#[workflow]
+pub(crate) async fn waiting(ctx: Context) -> Result<u32> {
+    ctx.receive(GO).await
+}
+
+/// Runs tasks, and waits for a signal then.
+#[workflow]
+pub(crate) async fn long_and_waiting(ctx: Context, count: u32) -> Result<u32> {
+    for step in 0..count {
+        ctx.run(trivial(step)).await?;
+    }
+    ctx.receive(GO).await
+}
+
+#[task]
+async fn third(hangs: Dep<Hangs>) -> u32 {
+    AT_THE_THIRD.fetch_add(1, Ordering::SeqCst);
+    if hangs.0 {
+        std::future::pending::<()>().await;
+    }
+    3
+}
+
+/// Runs five tasks, the third of which hangs in a worker that is about to die.
+#[workflow]
+pub(crate) async fn five(ctx: Context) -> Result<u32> {
+    let mut sum = ctx.run(trivial(1)).await? + ctx.run(trivial(2)).await?;
+    sum += ctx.run(third()).await?;
+    sum += ctx.run(trivial(4)).await? + ctx.run(trivial(5)).await?;
+    Ok(sum)
+}
+
+/// Returns this machine's time in microseconds since 1970.
+pub(crate) fn machine_micros() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| {
+        i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    })
+}
+
+/// Sleeps until a time in microseconds, and returns when it woke by this machine's clock.
+#[workflow]
+pub(crate) async fn sleeper(ctx: Context, due: i64) -> Result<i64> {
+    ctx.sleep_until(Timestamp::from_micros(due)).await?;
+    ctx.step("wake", async { Ok(machine_micros()) }).await
+}
+
+#[task(queue = "nobody")]
+async fn stuck() -> u32 {
+    0
+}
+
+/// Waits for a task whose queue nobody serves.
+#[workflow]
+pub(crate) async fn stuck_for_good(ctx: Context) -> Result<u32> {
+    ctx.run(stuck()).await
+}

@@ -1,0 +1,78 @@
+//! W7: how long the workflows of a killed worker take to be done elsewhere.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use longhaul::prelude::*;
+use longhaul::{Error, Result};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use super::start_worker;
+use crate::row::Row;
+use crate::subject::Subject;
+use crate::workflows::{AT_THE_THIRD, Hangs, five};
+
+const WORKFLOWS: u64 = 500;
+
+/// Is the lease that workers have when nothing else is said.
+const LEASE: Duration = Duration::from_secs(5);
+
+/// Kills the worker of five hundred workflows at their third task, and waits for their results.
+pub(super) async fn measure(subject: &Subject) -> Result<Vec<Row>> {
+    let store = Arc::new(subject.store()?);
+    let client = store.client().await?;
+    let mut child = tokio::process::Command::new(std::env::current_exe()?)
+        .args(["victim", "--url", &store.url])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()?;
+    let output = child
+        .stdout
+        .take()
+        .ok_or_else(|| Error::failed("the child has an output"))?;
+    let mut lines = BufReader::new(output).lines();
+    lines
+        .next_line()
+        .await?
+        .ok_or_else(|| Error::failed("the victim did not start"))?;
+    let mut runs = Vec::new();
+    for _ in 0..WORKFLOWS {
+        runs.push(client.start(five()).await?);
+    }
+    lines
+        .next_line()
+        .await?
+        .ok_or_else(|| Error::failed("the victim came to no third task"))?;
+    let heir = start_worker(&client, Hangs(false)).await?;
+    let begun = Instant::now();
+    child.kill().await?;
+    for run in &runs {
+        run.result().await?;
+    }
+    let time = begun.elapsed();
+    heir.shutdown().await?;
+    let row = Row::new("W7", time.as_secs_f64(), "s")
+        .in_flight(500)
+        .above(LEASE.as_secs_f64(), "s, the default lease")
+        .note("from kill -9 to the last result");
+    Ok(vec![row])
+}
+
+/// Runs a worker whose third tasks hang, and says when all are there.
+pub(crate) async fn be_killed(url: &str) -> Result<()> {
+    let client = Client::connect(url).await?;
+    let _worker = start_worker(&client, Hangs(true)).await?;
+    say("ready");
+    while AT_THE_THIRD.load(Ordering::SeqCst) < WORKFLOWS {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    say("there");
+    std::future::pending().await
+}
+
+#[expect(clippy::print_stdout, reason = "its parent reads it")]
+fn say(word: &str) {
+    println!("{word}");
+}

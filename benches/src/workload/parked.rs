@@ -1,0 +1,109 @@
+//! W6: what a hundred thousand parked workflows cost a worker.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use longhaul::{Error, Result};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+
+use super::{Bench, repeat, start_worker};
+use crate::count::{Counts, cpu_millis, resident_bytes};
+use crate::row::Row;
+use crate::subject::{Store, Subject};
+use crate::workflows::{Hangs, waiting};
+
+const PARKED: usize = 100_000;
+
+const IN_FLIGHT: usize = 256;
+
+/// Is how long the idle worker is watched.
+const WATCHED: Duration = Duration::from_secs(20);
+
+/// Is how long a worker has to come to rest.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// Compares an idle worker beside an empty store with one beside a hundred thousand parked workflows.
+pub(super) async fn measure(subject: &Subject) -> Result<Vec<Row>> {
+    let bench = Bench::open(subject).await?;
+    let empty = Idle::watch(&bench.store).await?;
+    let client = bench.client.clone();
+    repeat(PARKED, IN_FLIGHT, move |_| {
+        let client = client.clone();
+        async move {
+            client.start(waiting()).await?;
+            Ok(())
+        }
+    })
+    .await?;
+    while bench.worker.live_runs() > 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let store = bench.close().await?;
+    let before = Counts::of(&store)?;
+    let idle = Idle::watch(&store).await?;
+    let counts = Counts::of(&store)?;
+    let runs = f64::from(u32::try_from(PARKED)?);
+    let bytes = (idle.resident - empty.resident).max(0.0) / runs;
+    let row = Row::new("W6", bytes, "bytes per parked run")
+        .in_flight(PARKED)
+        .count("% of a core", idle.cpu_percent)
+        .count("MB resident", idle.resident / 1e6)
+        .note("idle worker of another process, against one beside an empty store");
+    let minutes = (WATCHED + SETTLE).as_secs_f64() / 60.0;
+    let counts = counts.since(&before, minutes);
+    let asked = counts
+        .into_iter()
+        .filter(|(name, _)| ["statements", "scripts"].contains(name));
+    Ok(vec![asked.fold(row, |row, (name, value)| {
+        row.count(&format!("{name} a minute"), value)
+    })])
+}
+
+/// Is what an idle worker uses.
+struct Idle {
+    resident: f64,
+    cpu_percent: f64,
+}
+
+impl Idle {
+    async fn watch(store: &Store) -> Result<Self> {
+        let mut child = tokio::process::Command::new(std::env::current_exe()?)
+            .args(["idle", "--url", &store.url])
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let output = child
+            .stdout
+            .take()
+            .ok_or_else(|| Error::failed("the child has an output"))?;
+        let mut lines = BufReader::new(output).lines();
+        let line = lines.next_line().await?;
+        let line = line.ok_or_else(|| Error::failed("the idle worker said nothing"))?;
+        let (resident, cpu) = line
+            .split_once(' ')
+            .ok_or_else(|| Error::failed("two numbers"))?;
+        child.wait().await?;
+        Ok(Self {
+            resident: resident.parse()?,
+            cpu_percent: cpu.parse()?,
+        })
+    }
+}
+
+/// Runs a worker that has nothing to do, and prints its memory in bytes and its share of a core in percent.
+pub(crate) async fn be_idle(url: &str) -> Result<()> {
+    let client = longhaul::prelude::Client::connect(url).await?;
+    let worker = start_worker(&client, Hangs(false)).await?;
+    tokio::time::sleep(SETTLE).await;
+    let before = cpu_millis("self")?;
+    tokio::time::sleep(WATCHED).await;
+    let used = cpu_millis("self")? - before;
+    let percent = used / (WATCHED.as_secs_f64() * 10.0);
+    let resident = resident_bytes("self")?;
+    #[expect(clippy::print_stdout, reason = "its parent reads it")]
+    {
+        println!("{resident} {percent}");
+    }
+    worker.shutdown().await?;
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! `cargo xtask bench`: the workloads on servers of its own, optimised.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, ensure};
+
+use crate::process::{cargo, root};
+use crate::servers::{Servers, stop_on_signal};
+
+/// Says what to measure.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The workloads, such as `W1,W3`; all by default
+    #[arg(long)]
+    only: Option<String>,
+    /// The backends, such as `postgres,sqlite`; all by default
+    #[arg(long)]
+    backend: Option<String>,
+    /// Write the rows as JSON
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Write RESULTS.md and its plots into a folder, such as `benches`
+    #[arg(long)]
+    report: Option<PathBuf>,
+}
+
+/// Builds the benchmarks, starts servers that lose nothing, and measures.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let build = ["build", "--release", "--package", "longhaul-benches"];
+    ensure!(cargo(&build).status()?.success(), "the build failed");
+    stop_on_signal(0)?;
+    let servers = Servers::start_to_measure()?;
+    let target =
+        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    let mut bench = std::process::Command::new(target.join("release/longhaul-bench"));
+    bench.arg("run").envs(servers.variables());
+    let options = [
+        ("--only", &arguments.only),
+        ("--backend", &arguments.backend),
+    ];
+    for (name, value) in options {
+        if let Some(value) = value {
+            bench.args([name, value]);
+        }
+    }
+    for (name, path) in [("--json", &arguments.json), ("--report", &arguments.report)] {
+        if let Some(path) = path {
+            bench.arg(name).arg(path);
+        }
+    }
+    ensure!(bench.status()?.success(), "the benchmark failed");
+    Ok(())
+}
