@@ -4,7 +4,7 @@
 //! A turn that only appends changes nothing of the run row that is shown, and gives no hint.
 
 use longhaul_core::backend::{
-    ArrivalBody, ArrivalKind, Message, RunUpdate, StartRun, TurnCommit, Verdict,
+    ArrivalBody, ArrivalKind, Hint, Message, RunUpdate, StartRun, TurnCommit, Verdict,
 };
 use longhaul_core::clock::Timestamp;
 use longhaul_core::id::{ArrivalNumber, BuildId, WorkerId, WorkflowId, WriteId};
@@ -85,12 +85,14 @@ fn write_effects(store: &mut Store, number: RunNumber, commit: &mut TurnCommit, 
     for mut attempt in commit.enqueue.drain(..) {
         attempt.run = commit.run.clone();
         store.queues.put(number, attempt, now);
-        store.has_news = true;
+        store.tell(Hint::Changed);
     }
     for subworkflow in &commit.subworkflows {
         start_subworkflow(store, &commit.run, subworkflow, now);
     }
-    store.has_news |= !commit.outbox.is_empty();
+    if !commit.outbox.is_empty() {
+        store.tell(Hint::Changed);
+    }
     store.outbox.extend(commit.outbox.drain(..));
 }
 
@@ -114,7 +116,7 @@ fn start_subworkflow(
             content: Vec::new(),
         },
     });
-    store.has_news = true;
+    store.tell(Hint::Changed);
 }
 
 /// Tells whether the run that has the id was started by the same operation with the same arguments.
@@ -165,7 +167,11 @@ fn write_row(
         } => (read, Status::Blocked, Some(now), Some((reason, build))),
         RunUpdate::End { read, status } => (read, status, None, None),
     };
-    store.has_news |= wake_at.is_some() || status.is_terminal();
+    if wake_at.is_some() {
+        store.tell(Hint::Changed);
+    } else if status.is_terminal() {
+        store.tell(Hint::Ended);
+    }
     let given_up = GivenUp {
         read,
         status,

@@ -3,12 +3,11 @@
 //! Invariants: arrivals of a run are numbered by the counter on its row. What the backend or another run sends is not
 //! turned away by a seal or a full inbox, as nobody would send it again.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use longhaul_core::backend::{
-    Arrival, ArrivalBody, ArriveRequest, Arrived, Events, Hint, HintStream, Result,
+    Arrival, ArrivalBody, ArriveRequest, Arrived, Events, Hint, HintCount, HintStream, Result,
 };
 use longhaul_core::clock::Timestamp;
 use longhaul_core::id::{ArrivalNumber, WorkerId, WorkflowId, WriteId};
@@ -57,7 +56,7 @@ impl Events for MemoryBackend {
 
     fn hints(&self) -> Box<dyn HintStream> {
         Box::new(MemoryHints {
-            seen: self.shared.changes.count.load(Ordering::SeqCst),
+            seen: self.shared.changes.count(),
             changes: Arc::clone(&self.shared.changes),
         })
     }
@@ -66,20 +65,28 @@ impl Events for MemoryBackend {
 /// Counts what others may care about, and wakes those who wait for it in the order in which they began to.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
-    count: AtomicU64,
+    count: Mutex<HintCount>,
     news: Notify,
 }
 
 impl Changes {
-    pub(crate) fn tell(&self) {
-        self.count.fetch_add(1, Ordering::SeqCst);
+    pub(crate) fn tell(&self, hint: Hint) {
+        self.locked().add(hint);
         self.news.notify_waiters();
+    }
+
+    fn count(&self) -> HintCount {
+        *self.locked()
+    }
+
+    fn locked(&self) -> MutexGuard<'_, HintCount> {
+        self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 struct MemoryHints {
     changes: Arc<Changes>,
-    seen: u64,
+    seen: HintCount,
 }
 
 #[async_trait]
@@ -87,10 +94,8 @@ impl HintStream for MemoryHints {
     async fn next(&mut self) -> Hint {
         loop {
             let news = self.changes.news.notified();
-            let count = self.changes.count.load(Ordering::SeqCst);
-            if count != self.seen {
-                self.seen = count;
-                return Hint::Changed;
+            if let Some(hint) = self.changes.count().news_since(&mut self.seen) {
+                return hint;
             }
             news.await;
         }
@@ -122,7 +127,7 @@ pub(crate) fn accept(
     if let Some(answer) = judged {
         return answer;
     }
-    store.has_news = true;
+    store.tell(Hint::Changed);
     let put = store.change(number, |row| put(row, write, body, now));
     put.unwrap_or(Arrived::Unknown)
 }

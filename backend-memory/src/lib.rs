@@ -102,10 +102,10 @@ impl MemoryBackend {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         let done = work(&mut store, self.shared.clock.now());
-        let has_news = std::mem::take(&mut store.has_news);
+        let news = store.news.take();
         drop(store);
-        if has_news {
-            self.shared.changes.tell();
+        if let Some(hint) = news {
+            self.shared.changes.tell(hint);
         }
         done
     }

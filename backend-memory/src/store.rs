@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use longhaul_core::backend::{Arrival, JoinRequest, Message, RunRecord, StartRun};
+use longhaul_core::backend::{Arrival, Hint, JoinRequest, Message, RunRecord, StartRun};
 use longhaul_core::clock::Timestamp;
 use longhaul_core::history::StoredTurn;
 use longhaul_core::id::{
@@ -154,8 +154,8 @@ pub(crate) struct Store {
     pub(crate) dead_workers: BTreeSet<WorkerId>,
     pub(crate) outbox: VecDeque<Message>,
     pub(crate) queues: Queues,
-    /// Whether something happened that others may care about.
-    pub(crate) has_news: bool,
+    /// What happened that others may care about.
+    pub(crate) news: Option<Hint>,
 }
 
 impl Store {
@@ -186,8 +186,15 @@ impl Store {
         };
         let tree = self.tree.entry(root.clone()).or_default();
         tree.insert(id.clone());
-        self.has_news |= owner.is_none();
+        if owner.is_none() {
+            self.tell(Hint::Changed);
+        }
         true
+    }
+
+    /// Notes what others are told once the request is done.
+    pub(crate) fn tell(&mut self, hint: Hint) {
+        self.news = self.news.max(Some(hint));
     }
 
     /// Returns the number of a run.

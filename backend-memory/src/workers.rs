@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use longhaul_core::backend::{
-    ArrivalBody, ArrivalKind, JoinRequest, Result, TakeOverRequest, TakenOver,
+    ArrivalBody, ArrivalKind, Hint, JoinRequest, Result, TakeOverRequest, TakenOver,
 };
 use longhaul_core::clock::{Timestamp, random_bytes_of_the_system};
 use longhaul_core::id::{Uuid, WorkerId, WriteId};
@@ -85,7 +85,9 @@ pub(crate) fn take_over(store: &mut Store, request: &TakeOverRequest, now: Times
         taken.runs += runs;
         taken.attempts += attempts;
     }
-    store.has_news |= !workers.is_empty();
+    if !workers.is_empty() {
+        store.tell(Hint::Changed);
+    }
     taken.workers = workers;
     taken
 }
@@ -107,7 +109,9 @@ pub(crate) fn remove(store: &mut Store, worker: WorkerId, now: Timestamp) -> (us
         };
         events::accept(store, &attempt.run, new_write(), body, Door::Inside, now);
     }
-    store.has_news |= !runs.is_empty();
+    if !runs.is_empty() {
+        store.tell(Hint::Changed);
+    }
     (runs.len(), attempts.len())
 }
 

@@ -7,13 +7,15 @@ use longhaul_tests::broken::{BrokenFixture, Fault, PROOFS};
 use longhaul_tests::{Fixture, differential};
 
 /// Lists what it cannot see.
-const UNSEEN: [Fault; 8] = [
+const UNSEEN: [Fault; 10] = [
     // It has fewer runs than a page.
     Fault::CountsBeyondThePage,
     // How far the clock lags behind is the backend's own.
     Fault::RunsAhead,
     // So is when a hint comes.
     Fault::NeverHints,
+    Fault::HintsNoEnds,
+    Fault::HintsEndsAlone,
     // Only one turn of a batch sends anything, as the order of several senders is the backend's own.
     Fault::ForgetsRefusalsWithinABatch,
     // Its turns have few effects.

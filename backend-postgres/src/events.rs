@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use longhaul_core::backend::{
-    Arrival, ArriveRequest, Arrived, Events, HintStream, Result as Answered,
+    Arrival, ArriveRequest, Arrived, Events, Hint, HintStream, Result as Answered,
 };
 use longhaul_core::id::{ArrivalNumber, WorkerId, WorkflowId};
 use sqlx::Row;
@@ -57,7 +57,7 @@ impl Events for PostgresBackend {
             };
             let moved = insist(once).await?;
             if moved > 0 {
-                store.tell();
+                store.tell(Hint::Changed);
             }
             Ok(moved)
         })
@@ -65,7 +65,7 @@ impl Events for PostgresBackend {
     }
 
     fn hints(&self) -> Box<dyn HintStream> {
-        Box::new(self.store.hints.subscribe())
+        self.store.hints.subscribe()
     }
 }
 
@@ -91,7 +91,7 @@ async fn arrive(store: &Store, arrivals: &[ArriveRequest]) -> Result<Vec<Arrived
         .values()
         .any(|answer| matches!(answer, Arrived::Accepted { .. }))
     {
-        store.tell();
+        store.tell(Hint::Changed);
     }
     Ok(answers.into_values().collect())
 }

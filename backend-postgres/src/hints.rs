@@ -6,12 +6,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use longhaul_core::backend::{Hint, HintStream};
+use longhaul_core::backend::{Hint, HintStream, Hints as Streams};
 use longhaul_core::clock::random_bytes_of_the_system;
 use sqlx::PgPool;
 use sqlx::postgres::{PgListener, PgPoolOptions};
-use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
 use crate::config::PostgresConfig;
@@ -23,15 +21,20 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Is how long a listener waits that lost its connection.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Marks a hint that runs ended and nothing else.
+const ENDED: &str = "ended";
+
 const NOTIFY: &str = "select pg_notify($1, $2)";
 
 /// Tells and hears of changes.
 #[derive(Debug)]
 pub(crate) struct Hints {
-    changes: watch::Sender<u64>,
+    /// What this process is told.
+    here: Streams,
+    /// What other processes are to be told.
+    elsewhere: Streams,
     channel: String,
     own: String,
-    news: Arc<Notify>,
     listening: Option<PgPool>,
     runtime: tokio::runtime::Handle,
     listener: Mutex<Option<JoinHandle<()>>>,
@@ -49,10 +52,10 @@ impl Hints {
         let random = random_bytes_of_the_system();
         let own = random.iter().take(8);
         Self {
-            changes: watch::Sender::new(0),
+            here: Streams::default(),
+            elsewhere: Streams::default(),
             channel: format!("longhaul {schema}"),
             own: own.map(|byte| format!("{byte:02x}")).collect(),
-            news: Arc::default(),
             listening,
             runtime: tokio::runtime::Handle::current(),
             listener: Mutex::default(),
@@ -61,18 +64,30 @@ impl Hints {
     }
 
     /// Opens a stream of hints, and begins to listen.
-    pub(crate) fn subscribe(&self) -> PostgresHints {
-        let stream = PostgresHints(self.changes.subscribe());
+    pub(crate) fn subscribe(&self) -> Box<dyn HintStream> {
+        let stream = self.here.subscribe();
         if let Some(pool) = &self.listening {
             let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
             let listen = || {
                 let (pool, channel) = (pool.clone(), self.channel.clone());
-                let (own, changes) = (self.own.clone(), self.changes.clone());
-                self.runtime.spawn(listen(pool, channel, own, changes))
+                let (own, here) = (self.own.clone(), self.here.clone());
+                self.runtime.spawn(listen(pool, channel, own, here))
             };
             listener.get_or_insert_with(listen);
         }
         stream
+    }
+
+    /// Tells whoever waits for hints, here at once and elsewhere soon.
+    pub(crate) fn tell(&self, session: &Arc<Session>, hint: Hint) {
+        self.here.tell(hint);
+        let mut notifier = self.notifier.lock().unwrap_or_else(PoisonError::into_inner);
+        notifier.get_or_insert_with(|| {
+            let (session, news) = (Arc::clone(session), self.elsewhere.subscribe());
+            let (channel, own) = (self.channel.clone(), self.own.clone());
+            self.runtime.spawn(notify(session, news, channel, own))
+        });
+        self.elsewhere.tell(hint);
     }
 
     /// Ends what runs in the background.
@@ -86,25 +101,16 @@ impl Hints {
     }
 }
 
-impl Hints {
-    /// Tells whoever waits for hints, here at once and elsewhere soon.
-    pub(crate) fn tell(&self, session: &Arc<Session>) {
-        self.changes.send_modify(|count| *count += 1);
-        self.news.notify_one();
-        let mut notifier = self.notifier.lock().unwrap_or_else(PoisonError::into_inner);
-        notifier.get_or_insert_with(|| {
-            let (session, news) = (Arc::clone(session), Arc::clone(&self.news));
-            let (channel, own) = (self.channel.clone(), self.own.clone());
-            self.runtime.spawn(notify(session, news, channel, own))
-        });
-    }
-}
-
 /// Tells other handles what this one is told, until it is dropped.
-async fn notify(session: Arc<Session>, news: Arc<Notify>, channel: String, own: String) {
+async fn notify(
+    session: Arc<Session>,
+    mut news: Box<dyn HintStream>,
+    channel: String,
+    own: String,
+) {
     loop {
-        news.notified().await;
-        let sent = async { session.ask(NOTIFY, arguments!(&channel, &own)).await };
+        let payload = payload(&own, news.next().await);
+        let sent = async { session.ask(NOTIFY, arguments!(&channel, &payload)).await };
         if let Err(cause) = sent.await {
             tracing::debug!(%cause, "others could not be told of a change");
         }
@@ -112,10 +118,29 @@ async fn notify(session: Arc<Session>, news: Arc<Notify>, channel: String, own: 
     }
 }
 
+/// Says who tells, and what.
+fn payload(own: &str, hint: Hint) -> String {
+    match hint {
+        Hint::Ended => format!("{own} {ENDED}"),
+        _ => own.to_owned(),
+    }
+}
+
+/// Returns the hint of another handle; none of our own.
+fn heard(payload: &str, own: &str) -> Option<Hint> {
+    let (teller, what) = payload.split_once(' ').unwrap_or((payload, ""));
+    let hint = if what == ENDED {
+        Hint::Ended
+    } else {
+        Hint::Changed
+    };
+    (teller != own).then_some(hint)
+}
+
 /// Passes on what other handles tell, until the handle is dropped.
-async fn listen(pool: PgPool, channel: String, own: String, changes: watch::Sender<u64>) {
+async fn listen(pool: PgPool, channel: String, own: String, here: Streams) {
     loop {
-        if let Err(cause) = listen_once(&pool, &channel, &own, &changes).await {
+        if let Err(cause) = listen_once(&pool, &channel, &own, &here).await {
             tracing::debug!(%cause, "changes of others cannot be heard");
         }
         tokio::time::sleep(RETRY).await;
@@ -126,31 +151,33 @@ async fn listen_once(
     pool: &PgPool,
     channel: &str,
     own: &str,
-    changes: &watch::Sender<u64>,
+    here: &Streams,
 ) -> Result<(), sqlx::Error> {
     let mut listener = PgListener::connect_with(pool).await?;
     listener.listen(channel).await?;
-    changes.send_modify(|count| *count += 1);
+    here.tell(Hint::Changed);
     loop {
-        let is_own = listener
-            .try_recv()
-            .await?
-            .is_some_and(|notification| notification.payload() == own);
-        if !is_own {
-            changes.send_modify(|count| *count += 1);
+        // Without a notification the connection was lost, and with it what was told meanwhile.
+        let hint = match listener.try_recv().await? {
+            Some(notification) => heard(notification.payload(), own),
+            None => Some(Hint::Changed),
+        };
+        if let Some(hint) = hint {
+            here.tell(hint);
         }
     }
 }
 
-/// Yields hints of this process and of others.
-pub(crate) struct PostgresHints(watch::Receiver<u64>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[async_trait]
-impl HintStream for PostgresHints {
-    async fn next(&mut self) -> Hint {
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
+    #[test]
+    fn handle_hears_what_others_tell_and_not_what_it_told_itself() {
+        for hint in [Hint::Ended, Hint::Changed] {
+            let payload = payload("ab", hint);
+            assert_eq!(heard(&payload, "cd"), Some(hint));
+            assert_eq!(heard(&payload, "ab"), None);
         }
-        Hint::Changed
     }
 }

@@ -15,7 +15,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use longhaul_core::backend::{Backend, Error, Kind, Result as Answered, StoreInfo, Transactions};
+use longhaul_core::backend::{
+    Backend, Error, Hint, Kind, Result as Answered, StoreInfo, Transactions,
+};
 use longhaul_core::clock::Timestamp;
 use sqlx::PgPool;
 
@@ -73,9 +75,9 @@ struct Store {
 }
 
 impl Store {
-    /// Tells whoever waits for hints that something changed.
-    fn tell(&self) {
-        self.hints.tell(&self.session);
+    /// Tells whoever waits for hints.
+    fn tell(&self, hint: Hint) {
+        self.hints.tell(&self.session, hint);
     }
 }
 
@@ -116,7 +118,9 @@ impl PostgresBackend {
             .map_err(|wrong| Error::new(Kind::Invalid, wrong.message()))?;
         let opening = {
             let (config, schema) = (config.clone(), schema.clone());
-            session::detached(async move { schema::open(&config, &schema).await })
+            session::detached(Box::pin(
+                async move { schema::open(&config, &schema).await },
+            ))
         };
         let opened = opening.await?;
         let session = Session::new(&config, schema.clone(), opened.sessions, parent);
@@ -144,7 +148,7 @@ impl PostgresBackend {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        Ok(session::detached(call(Arc::clone(&self.store))).await?)
+        Ok(session::detached(Box::pin(call(Arc::clone(&self.store)))).await?)
     }
 }
 

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use longhaul_core::backend::{JoinRequest, TakenOver};
+use longhaul_core::backend::{Hint, JoinRequest, TakenOver};
 use longhaul_core::id::WorkerId;
 use sqlx::Row;
 use sqlx::types::Uuid;
@@ -138,7 +138,7 @@ async fn free(store: &Store, workers: &[Uuid]) -> Result<(usize, usize)> {
     let attempts = free_all(store, FREE_ATTEMPTS, workers).await?;
     store.session.ask(FREED, arguments!(ids())).await?;
     if runs + attempts > 0 {
-        store.tell();
+        store.tell(Hint::Changed);
     }
     Ok((runs, attempts))
 }

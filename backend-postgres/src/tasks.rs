@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use longhaul_core::backend::{
-    AttemptReport, ClaimRequest, QueuedAttempt, Reported, Result as Answered, Tasks,
+    AttemptReport, ClaimRequest, Hint, QueuedAttempt, Reported, Result as Answered, Tasks,
 };
 use longhaul_core::id::WorkerId;
 use sqlx::Row;
@@ -113,7 +113,7 @@ async fn report(store: &Store, reports: &[AttemptReport]) -> Result<Vec<Reported
         answers.extend(round.into_iter().zip(reported));
     }
     if answers.values().any(|answer| *answer != Reported::Stale) {
-        store.tell();
+        store.tell(Hint::Changed);
     }
     Ok(answers.into_values().collect())
 }

@@ -6,8 +6,8 @@
 
 use async_trait::async_trait;
 use longhaul_core::backend::{
-    AnyConnection, Begun, ConnectionType, ExistingRun, Finished, OutcomeKey, Result as Answered,
-    StartRun, StartedInside, Transaction, Transactions,
+    AnyConnection, Begun, ConnectionType, ExistingRun, Finished, Hint, OutcomeKey,
+    Result as Answered, StartRun, StartedInside, Transaction, Transactions,
 };
 use longhaul_core::id::{Route, WorkflowType};
 use sqlx::postgres::{PgArguments, PgRow};
@@ -83,7 +83,7 @@ impl Transactions for PostgresBackend {
     }
 
     async fn hint(&self, _route: &Route) {
-        self.store.tell();
+        self.store.tell(Hint::Changed);
     }
 
     async fn begin(&self, operation: OutcomeKey) -> Answered<Begun> {
@@ -160,7 +160,7 @@ impl Transaction for Open {
     }
 
     async fn finish(self: Box<Self>, outcome: Vec<u8>) -> Answered<Finished> {
-        Ok(detached(finish(*self, outcome)).await?)
+        Ok(detached(Box::pin(finish(*self, outcome))).await?)
     }
 }
 

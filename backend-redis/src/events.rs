@@ -35,7 +35,7 @@ impl Events for RedisBackend {
     }
 
     fn hints(&self) -> Box<dyn HintStream> {
-        Box::new(self.store.hints.subscribe())
+        self.store.hints.subscribe()
     }
 }
 

@@ -6,20 +6,21 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use longhaul_core::backend::{Hint, HintStream};
-use redis::{Client, ConnectionInfo, RedisError};
-use tokio::sync::watch;
+use longhaul_core::backend::{Hint, HintStream, Hints as Streams};
+use redis::{Client, ConnectionInfo, Msg, RedisError};
 use tokio::task::JoinHandle;
 
 /// Is how long a listener waits that lost its connection.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Is what scripts publish when runs ended and nothing else happened.
+const ENDED: &[u8] = b"ended";
+
 /// Hears of changes.
 #[derive(Debug)]
 pub(crate) struct Hints {
-    changes: watch::Sender<u64>,
+    here: Streams,
     channel: String,
     nodes: Vec<ConnectionInfo>,
     runtime: tokio::runtime::Handle,
@@ -29,7 +30,7 @@ pub(crate) struct Hints {
 impl Hints {
     pub(crate) fn new(nodes: Vec<ConnectionInfo>, channel: String) -> Self {
         Self {
-            changes: watch::Sender::new(0),
+            here: Streams::default(),
             channel,
             nodes,
             runtime: tokio::runtime::Handle::current(),
@@ -38,13 +39,13 @@ impl Hints {
     }
 
     /// Opens a stream of hints, and begins to listen.
-    pub(crate) fn subscribe(&self) -> RedisHints {
-        let stream = RedisHints(self.changes.subscribe());
+    pub(crate) fn subscribe(&self) -> Box<dyn HintStream> {
+        let stream = self.here.subscribe();
         let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
         listener.get_or_insert_with(|| {
             let (nodes, channel) = (self.nodes.clone(), self.channel.clone());
             self.runtime
-                .spawn(listen(nodes, channel, self.changes.clone()))
+                .spawn(listen(nodes, channel, self.here.clone()))
         });
         stream
     }
@@ -59,9 +60,9 @@ impl Hints {
 }
 
 /// Passes on what is published, until the handle is dropped. Any node of a cluster tells of all.
-async fn listen(nodes: Vec<ConnectionInfo>, channel: String, changes: watch::Sender<u64>) {
+async fn listen(nodes: Vec<ConnectionInfo>, channel: String, here: Streams) {
     for node in nodes.iter().cycle() {
-        if let Err(cause) = listen_once(node.clone(), &channel, &changes).await {
+        if let Err(cause) = listen_once(node.clone(), &channel, &here).await {
             tracing::debug!(%cause, "changes of others cannot be heard");
         }
         tokio::time::sleep(RETRY).await;
@@ -71,27 +72,22 @@ async fn listen(nodes: Vec<ConnectionInfo>, channel: String, changes: watch::Sen
 async fn listen_once(
     node: ConnectionInfo,
     channel: &str,
-    changes: &watch::Sender<u64>,
+    here: &Streams,
 ) -> Result<(), RedisError> {
     let mut heard = Client::open(node)?.get_async_pubsub().await?;
     heard.subscribe(channel).await?;
-    changes.send_modify(|count| *count += 1);
+    here.tell(Hint::Changed);
     let mut messages = heard.into_on_message();
-    while messages.next().await.is_some() {
-        changes.send_modify(|count| *count += 1);
+    while let Some(message) = messages.next().await {
+        here.tell(hint(&message));
     }
     Ok(())
 }
 
-/// Yields hints of this process and of others.
-pub(crate) struct RedisHints(watch::Receiver<u64>);
-
-#[async_trait]
-impl HintStream for RedisHints {
-    async fn next(&mut self) -> Hint {
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
+fn hint(message: &Msg) -> Hint {
+    if message.get_payload_bytes() == ENDED {
+        Hint::Ended
+    } else {
         Hint::Changed
     }
 }

@@ -13,7 +13,6 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::Result;
 use crate::row::{self, RunNumber, optional_text, optional_worker, optional_write};
-use crate::writer::News;
 use crate::{events, state, takeover, tasks};
 
 pub(crate) const STANDING: &str =
@@ -51,21 +50,6 @@ pub(crate) fn commit(
         }
     };
     turns.iter().map(commit_one).collect()
-}
-
-/// Tells whether turns concern anybody but the owner of their runs: a warm step wakes nobody.
-pub(crate) fn news(turns: &[TurnCommit]) -> News {
-    let concerns_others = |turn: &TurnCommit| {
-        turn.update.gives_up()
-            || !turn.subworkflows.is_empty()
-            || !turn.enqueue.is_empty()
-            || !turn.outbox.is_empty()
-    };
-    if turns.iter().any(concerns_others) {
-        News::Told
-    } else {
-        News::Kept
-    }
 }
 
 /// Tells whether all that a turn writes is its own row.

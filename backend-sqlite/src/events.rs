@@ -5,13 +5,12 @@
 
 use async_trait::async_trait;
 use longhaul_core::backend::{
-    Arrival, ArrivalBody, ArriveRequest, Arrived, Events, Hint, HintStream, Result as Answered,
+    Arrival, ArrivalBody, ArriveRequest, Arrived, Events, HintStream, Result as Answered,
 };
 use longhaul_core::clock::Timestamp;
 use longhaul_core::id::{ArrivalNumber, WorkerId, WorkflowId, WriteId};
 use longhaul_core::status::Status;
 use rusqlite::{Connection, OptionalExtension, params};
-use tokio::sync::watch;
 
 use crate::SqliteBackend;
 use crate::error::Result;
@@ -67,22 +66,10 @@ impl Events for SqliteBackend {
     }
 
     fn hints(&self) -> Box<dyn HintStream> {
-        let stream = SqliteHints(self.shared.changes.subscribe());
+        let stream = self.shared.hints.subscribe();
         // A writer that has ended gives no hints, and says so to whoever asks it for something.
         let _ = self.order(Order::Watch);
-        Box::new(stream)
-    }
-}
-
-struct SqliteHints(watch::Receiver<u64>);
-
-#[async_trait]
-impl HintStream for SqliteHints {
-    async fn next(&mut self) -> Hint {
-        if self.0.changed().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-        Hint::Changed
+        stream
     }
 }
 

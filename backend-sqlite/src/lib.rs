@@ -19,15 +19,15 @@ use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use longhaul_core::backend::{Backend, Result as Answered, StoreInfo};
+use longhaul_core::backend::{Backend, Hint, Hints, Result as Answered, StoreInfo};
 use longhaul_core::clock::{BackendClock, Timestamp};
 use rusqlite::Connection;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::oneshot;
 
 use crate::error::{Failure, Result};
 use crate::lock::WorkerLocks;
 use crate::reader::Readers;
-use crate::writer::{News, Order, Work, Writer};
+use crate::writer::{Order, Work, Writer};
 
 mod commit;
 mod config;
@@ -70,7 +70,7 @@ pub struct SqliteBackend {
 struct Shared {
     clock: BackendClock,
     locks: WorkerLocks,
-    changes: watch::Sender<u64>,
+    hints: Hints,
     statistics: Counters,
 }
 
@@ -109,7 +109,7 @@ impl SqliteBackend {
         let shared = Arc::new(Shared {
             clock: config.chosen_clock().clone(),
             locks: WorkerLocks::new(config.uses_locks().then_some(path.as_path())),
-            changes: watch::Sender::new(0),
+            hints: Hints::default(),
             statistics: Counters::default(),
         });
         let (orders, receiver) = mpsc::channel();
@@ -159,10 +159,10 @@ impl SqliteBackend {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,
     {
-        self.write_and_tell(News::Told, work).await
+        self.write_and_tell(Some(Hint::Changed), work).await
     }
 
-    async fn write_and_tell<T, F>(&self, news: News, work: F) -> Answered<T>
+    async fn write_and_tell<T, F>(&self, news: Option<Hint>, work: F) -> Answered<T>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T> + Send + 'static,

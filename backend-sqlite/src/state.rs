@@ -5,8 +5,9 @@
 
 use async_trait::async_trait;
 use longhaul_core::backend::{
-    AcquireRequest, AcquiredRun, Beat, BeatRequest, JoinRequest, Kind, Lane, Result as Answered,
-    Serves, StartRun, Started, State, TakeOverRequest, TakenOver, TurnCommit, Verdict,
+    AcquireRequest, AcquiredRun, Beat, BeatRequest, Hint, JoinRequest, Kind, Lane,
+    Result as Answered, Serves, StartRun, Started, State, TakeOverRequest, TakenOver, TurnCommit,
+    Verdict,
 };
 use longhaul_core::clock::Timestamp;
 use longhaul_core::id::{Epoch, WorkerId, WorkflowId};
@@ -16,7 +17,6 @@ use std::sync::Arc;
 
 use crate::error::{Failure, Result};
 use crate::row::{self, RunNumber, run_record, select_run, stored_turn, with_tags};
-use crate::writer::News;
 use crate::{Shared, SqliteBackend, commit, events, takeover, tasks, timers};
 
 pub(crate) const UNREAD: &str = "
@@ -61,7 +61,7 @@ impl State for SqliteBackend {
         let worker = request.worker;
         if let Some(lease) = request.extend {
             let clock = self.shared.clock.clone();
-            self.write_and_tell(News::Kept, move |connection| {
+            self.write_and_tell(None, move |connection| {
                 takeover::extend(connection, worker, clock.now().after(lease))
             })
             .await?;
@@ -164,7 +164,7 @@ impl State for SqliteBackend {
 
     async fn commit(&self, lane: Lane, turns: Vec<TurnCommit>) -> Answered<Vec<Verdict>> {
         let clock = self.shared.clock.clone();
-        let news = commit::news(&turns);
+        let news = Hint::of(&turns);
         self.write_and_tell(news, move |connection| {
             commit::commit(connection, lane.worker, &turns, clock.now())
         })

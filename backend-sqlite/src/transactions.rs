@@ -31,7 +31,7 @@ use crate::config::{Durability, SqliteConfig};
 use crate::error::{Failure, Result, SQLITE_ERROR, SQLITE_IOERR, result_code, unreadable};
 use crate::row::{self, RunNumber};
 use crate::schema::BUSY_TIMEOUT;
-use crate::writer::{News, Order};
+use crate::writer::Order;
 use crate::{Shared, SqliteBackend, state};
 
 /// Is how long a task's transaction may be open: nobody else writes meanwhile.
@@ -235,7 +235,7 @@ impl Transactions for SqliteBackend {
     async fn recorded(&self, operation: &OutcomeKey) -> Answered<Option<Vec<u8>>> {
         let key = operation.clone();
         // As the writer, whose lock comes after every commit that is still under way.
-        self.write_and_tell(News::Kept, move |connection| {
+        self.write_and_tell(None, move |connection| {
             let values = (key.run.as_str(), key.segment.0, key.operation.to_string());
             let found = connection
                 .prepare_cached(RECORDED)?

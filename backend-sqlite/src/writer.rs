@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::{Duration, Instant};
 
-use longhaul_core::backend::{Error, Result as Answered};
+use longhaul_core::backend::{Error, Hint, Result as Answered};
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::oneshot;
 
@@ -55,21 +55,12 @@ pub(crate) enum Order {
     Between(Box<dyn FnOnce() + Send>),
 }
 
-/// Says whether others want to know of a change.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum News {
-    /// Whoever waits for hints gets one.
-    Told,
-    /// It concerns whoever asked for it alone, such as a lease or a warm step.
-    Kept,
-}
-
 /// Is something to do inside a transaction, and whom to answer after it.
 pub(crate) trait Job: Send {
     /// Tells whether anybody still waits for the answer.
     fn is_wanted(&self) -> bool;
-    /// Tells whether others want to know that it was done.
-    fn news(&self) -> News;
+    /// Says what others are told of it; nothing when it concerns whoever asked for it alone, such as a lease.
+    fn news(&self) -> Option<Hint>;
     /// Does it, and keeps the answer; tells whether it may stay.
     fn apply(&mut self, connection: &Connection) -> bool;
     /// Sends the answer, or the error that undid it.
@@ -79,13 +70,13 @@ pub(crate) trait Job: Send {
 /// Is the job that a closure makes.
 pub(crate) struct Work<T, F> {
     work: Option<F>,
-    news: News,
+    news: Option<Hint>,
     done: Option<Answered<T>>,
     reply: oneshot::Sender<Answered<T>>,
 }
 
 impl<T, F> Work<T, F> {
-    pub(crate) fn new(work: F, news: News, reply: oneshot::Sender<Answered<T>>) -> Self {
+    pub(crate) fn new(work: F, news: Option<Hint>, reply: oneshot::Sender<Answered<T>>) -> Self {
         Self {
             work: Some(work),
             news,
@@ -104,7 +95,7 @@ where
         !self.reply.is_closed()
     }
 
-    fn news(&self) -> News {
+    fn news(&self) -> Option<Hint> {
         self.news
     }
 
@@ -185,12 +176,12 @@ impl Writer {
     /// Waits for jobs and takes all that are there; tells whether to go on.
     fn gather(&mut self, batch: &mut Vec<Box<dyn Job>>) -> bool {
         while batch.is_empty() && self.between.is_empty() {
-            let order = if self.shared.changes.receiver_count() == 0 {
+            let order = if self.shared.hints.are_heard() {
+                self.orders.recv_timeout(HINTS_EVERY)
+            } else {
                 self.orders
                     .recv()
                     .map_err(|_| RecvTimeoutError::Disconnected)
-            } else {
-                self.orders.recv_timeout(HINTS_EVERY)
             };
             match order {
                 Ok(Order::Job(job)) => batch.push(job),
@@ -218,8 +209,8 @@ impl Writer {
         let statistics = &self.shared.statistics;
         if undone.is_none() && self.connection.total_changes() != before {
             statistics.commits.fetch_add(1, Ordering::Relaxed);
-            if batch.iter().any(|job| job.news() == News::Told) {
-                self.shared.changes.send_modify(|count| *count += 1);
+            if let Some(hint) = batch.iter().filter_map(|job| job.news()).max() {
+                self.shared.hints.tell(hint);
             }
         }
         statistics
@@ -308,7 +299,7 @@ impl Writer {
 
     /// Keeps a busy writer from overlooking what other processes do.
     fn notice_others_now_and_then(&mut self) {
-        let is_watched = self.shared.changes.receiver_count() > 0;
+        let is_watched = self.shared.hints.are_heard();
         let is_time = self.noticed.is_none_or(|at| at.elapsed() >= HINTS_EVERY);
         if is_watched && is_time {
             self.notice_others();
@@ -336,7 +327,7 @@ impl Writer {
         }
         let leases = self.leases_of_others()?;
         if leases == self.leases_seen {
-            self.shared.changes.send_modify(|count| *count += 1);
+            self.shared.hints.tell(Hint::Changed);
         }
         self.leases_seen = leases;
         Ok(())

@@ -1,6 +1,6 @@
 //! What reaches a run from elsewhere.
 
-use longhaul_core::backend::{ArrivalKind, ArriveRequest, Arrived};
+use longhaul_core::backend::{ArrivalKind, ArriveRequest, Arrived, Hint};
 use longhaul_core::id::{ArrivalNumber, WorkflowId};
 use longhaul_core::status::Status;
 
@@ -261,6 +261,23 @@ pub async fn hint_follows_an_arrival(world: World) {
     world.signal("a").await;
     let waiting = tokio::time::timeout(SECOND * 10, hints.next());
     assert!(waiting.await.is_ok(), "no hint comes");
+}
+
+pub async fn hint_follows_the_end_of_a_run(world: World) {
+    let mut run = world.start_owned("a").await;
+    let mut hints = world.backend().hints();
+    world.end(&mut run).await;
+    let waiting = tokio::time::timeout(SECOND * 10, hints.next());
+    assert!(waiting.await.is_ok(), "no hint comes");
+}
+
+pub async fn hint_of_a_run_that_is_due_says_more_than_that_runs_ended(world: World) {
+    let mut run = world.start_owned("a").await;
+    let mut hints = world.backend().hints();
+    world.done(run.turn().release(), &mut run).await;
+    let changed = async { while hints.next().await != Hint::Changed {} };
+    let waiting = tokio::time::timeout(SECOND * 10, changed);
+    assert!(waiting.await.is_ok(), "no such hint comes");
 }
 
 pub async fn same_write_twice_in_one_batch_arrives_once(world: World) {

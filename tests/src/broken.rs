@@ -507,6 +507,12 @@ faults! {
     /// Gives no hints.
     NeverHints:
         "arrivals::hint_follows_an_arrival";
+    /// Gives no hints of ends.
+    HintsNoEnds:
+        "arrivals::hint_follows_the_end_of_a_run";
+    /// Takes every change for an end.
+    HintsEndsAlone:
+        "arrivals::hint_of_a_run_that_is_due_says_more_than_that_runs_ended";
     /// Ignores updates that come without a turn.
     NeedsATurnToWriteARow:
         "commit::update_without_a_turn_changes_the_row_alone";

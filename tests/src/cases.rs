@@ -163,6 +163,8 @@ list! { ($)
         beat_of_the_owner_names_runs_with_something_unread,
         acquired_run_comes_with_what_is_unread_alone,
         hint_follows_an_arrival,
+        hint_follows_the_end_of_a_run,
+        hint_of_a_run_that_is_due_says_more_than_that_runs_ended,
         same_write_twice_in_one_batch_arrives_once,
         arrivals_of_every_kind_come_back_as_they_were,
         repeated_arrival_is_answered_in_spite_of_a_seal,

@@ -10,6 +10,6 @@ for i = 1, take_number() do
   is_news = is_news or answers[i][1] == 'accepted'
 end
 if is_news then
-  tell()
+  tell('changed')
 end
 return { now, 'ok', answers }

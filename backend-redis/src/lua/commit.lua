@@ -95,6 +95,7 @@ local function take_effects(run)
   return is_news
 end
 
+-- Returns whether the run is due, and whether it ended.
 local function update_row(turn, row, update)
   local read = is_above(update.read, row.read) and update.read or row.read
   local changes = { read = read }
@@ -107,7 +108,7 @@ local function update_row(turn, row, update)
     end
     changes.sealed = (update.sealed ~= '' or row.sealed ~= '') and '1' or ''
     change(turn.run, row, changes)
-    return false
+    return false, false
   end
   changes.owner, changes.lost, changes.sealed = '', '0', ''
   changes.status, changes.reason, changes.build = update.status, update.reason, update.build
@@ -121,14 +122,14 @@ local function update_row(turn, row, update)
     withdraw_all(turn.run)
     redis.call('DEL', tag .. 'inbox:' .. turn.run, tag .. 'writes:' .. turn.run)
   end
-  return changes.wake ~= '' or update.what == 'end'
+  return changes.wake ~= '', update.what == 'end'
 end
 
 local refused = refusal(worker)
 if refused then
   return { now, refused }
 end
-local verdicts, is_news = {}, false
+local verdicts, is_news, is_end = {}, false, false
 for i = 1, count do
   local length = take_number()
   local stop = position + length
@@ -144,7 +145,8 @@ for i = 1, count do
     end
     is_news = take_effects(turn.run) or is_news
     if update.what ~= 'append' then
-      is_news = update_row(turn, row, update) or is_news
+      local is_due, has_ended = update_row(turn, row, update)
+      is_news, is_end = is_news or is_due, is_end or has_ended
     elseif turn.number == '' then
       redis.call('HSET', tag .. 'run:' .. turn.run, 'last_write', turn.write)
     end
@@ -152,7 +154,7 @@ for i = 1, count do
   verdicts[i] = verdict
   position = stop
 end
-if is_news then
-  tell()
+if is_news or is_end then
+  tell(is_news and 'changed' or 'ended')
 end
 return { now, 'ok', verdicts }

@@ -30,6 +30,6 @@ for _, number in ipairs(claims) do
   accept(attempt.run, 'lost:' .. number, lost_body(attempt), '')
 end
 if #runs + #claims > 0 then
-  tell()
+  tell('changed')
 end
 return { now, 'ok', #runs, #claims, (#runs == limit or #claims == limit) and 1 or 0 }

@@ -45,7 +45,7 @@ local function is_above(one, other)
   return one > other
 end
 
--- Tells everybody who waits for hints.
-local function tell()
-  redis.call('PUBLISH', string.match(tag, '{(.*):[^:]*}') .. ':news', '')
+-- Tells everybody who waits for hints: `changed`, or `ended` when runs ended and nothing else happened.
+local function tell(hint)
+  redis.call('PUBLISH', string.match(tag, '{(.*):[^:]*}') .. ':news', hint)
 end

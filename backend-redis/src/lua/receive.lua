@@ -48,6 +48,6 @@ if news > 0 then
     kept[#kept + 1] = order[i] .. '=' .. known[order[i]]
   end
   redis.call('HSET', tag .. 'received', from, table.concat(kept, ';'))
-  tell()
+  tell('changed')
 end
 return { now, 'ok', news }

@@ -26,6 +26,6 @@ for i = 1, take_number() do
   answers[i] = report(take(), take(), take(), take(), take(), take())
 end
 if is_news then
-  tell()
+  tell('changed')
 end
 return { now, 'ok', answers }

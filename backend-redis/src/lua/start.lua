@@ -21,6 +21,6 @@ for i = 1, count do
   answers[i] = existing
 end
 if is_news then
-  tell()
+  tell('changed')
 end
 return { now, 'ok', answers }

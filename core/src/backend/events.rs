@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::{Arrival, ArriveRequest, Arrived, Hint, Result};
+use super::{Arrival, ArriveRequest, Arrived, HintStream, Result};
 use crate::id::{ArrivalNumber, WorkerId, WorkflowId};
 
 /// Carries arrivals to runs.
@@ -52,14 +52,4 @@ pub trait Events: Send + Sync {
 
     /// Opens a stream of hints that starts now.
     fn hints(&self) -> Box<dyn HintStream>;
-}
-
-/// Yields hints that something in the store changed, from this process or another. Hints may be merged, late or lost.
-#[async_trait]
-pub trait HintStream: Send + Sync {
-    /// Waits for the next hint; for ever, when there can be none any more.
-    ///
-    /// # Cancel safety
-    /// A dropped call loses at most a hint.
-    async fn next(&mut self) -> Hint;
 }

@@ -7,6 +7,7 @@
 
 mod error;
 mod events;
+mod hint;
 mod inspect;
 mod request;
 mod state;
@@ -18,7 +19,8 @@ pub mod url;
 use std::fmt;
 
 pub use error::{Error, Kind, Result};
-pub use events::{Events, HintStream};
+pub use events::Events;
+pub use hint::{Hint, HintCount, HintStream, Hints};
 pub use inspect::Inspect;
 pub use request::*;
 pub use state::State;

@@ -594,11 +594,3 @@ pub struct HistoryRequest {
     /// The most turns to return, at most [`PAGE_MAX`].
     pub limit: usize,
 }
-
-/// Says that something changed that a worker or a waiting client may care about. A hint may be lost, late or doubled.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Hint {
-    /// Something changed, anything.
-    Changed,
-}

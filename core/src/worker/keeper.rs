@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::backend::{
-    AcquireRequest, Beat, BeatRequest, Error as BackendError, HintStream, JoinRequest, Kind,
+    AcquireRequest, Beat, BeatRequest, Error as BackendError, Hint, HintStream, JoinRequest, Kind,
     TakeOverRequest,
 };
 use crate::clock::Timestamp;
@@ -91,7 +91,10 @@ impl Keeper {
                     continue;
                 }
                 () = shared.nudge.notified() => {}
-                _ = self.hints.next() => shared.environment.sleep(HINTS_COALESCED).await,
+                hint = self.hints.next() => match hint {
+                    Hint::Ended => continue,
+                    Hint::Changed => shared.environment.sleep(HINTS_COALESCED).await,
+                },
                 () = shared.environment.sleep(pause) => {
                     if !is_beat {
                         self.next_due = None;

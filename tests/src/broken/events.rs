@@ -52,6 +52,28 @@ impl HintStream for Silence {
     }
 }
 
+/// Leaves ends out.
+struct Changes(Box<dyn HintStream>);
+
+#[async_trait]
+impl HintStream for Changes {
+    async fn next(&mut self) -> Hint {
+        while self.0.next().await != Hint::Changed {}
+        Hint::Changed
+    }
+}
+
+/// Says less than there is to say.
+struct Ends(Box<dyn HintStream>);
+
+#[async_trait]
+impl HintStream for Ends {
+    async fn next(&mut self) -> Hint {
+        self.0.next().await;
+        Hint::Ended
+    }
+}
+
 #[async_trait]
 impl Events for Broken {
     async fn arrive(&self, mut arrivals: Vec<ArriveRequest>) -> Result<Vec<Arrived>> {
@@ -186,10 +208,13 @@ impl Events for Broken {
     }
 
     fn hints(&self) -> Box<dyn HintStream> {
-        if self.has(Fault::NeverHints) {
-            return Box::new(Silence);
+        let inner = self.inner.hints();
+        match self.fault {
+            Fault::NeverHints => Box::new(Silence),
+            Fault::HintsNoEnds => Box::new(Changes(inner)),
+            Fault::HintsEndsAlone => Box::new(Ends(inner)),
+            _ => inner,
         }
-        self.inner.hints()
     }
 }
 
