@@ -3,6 +3,8 @@
 //! Pure data. Replay compares commands with recorded events by [`Command::matches`]: recorded arguments, durations and
 //! values win and are not compared.
 
+use std::sync::Arc;
+
 use std::fmt;
 
 use crate::clock::Timestamp;
@@ -21,7 +23,7 @@ pub(crate) enum Command {
         operation: OperationKey,
         task: TaskName,
         arguments: Payload,
-        options: Box<TaskOptions>,
+        options: Arc<TaskOptions>,
         placement: Placement,
     },
     /// Run the step that the machine holds under this key.

@@ -1,8 +1,12 @@
 //! The append-only log of a run: events in the past tense, one stored record per turn.
 //!
-//! Invariants: the first event of a segment is `RunStarted`, the last of a finished one is terminal. A record starts
-//! with a format byte; a reader refuses a format that it does not know. Fields are only ever added, at the end and with
-//! a default.
+//! Invariants: the first event of a segment is `RunStarted`, the last of a finished one is terminal. Variants and fields
+//! are only ever added, at the end, and fields with a default.
+
+mod compact;
+#[cfg(test)]
+mod golden;
+mod record;
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +14,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Error;
 use crate::id::{
     ArrivalNumber, DataKey, EventNumber, Segment, SignalName, TaskName, TurnNumber, WorkflowId,
     WorkflowType,
@@ -19,8 +23,7 @@ use crate::identity::{RunKind, WorkflowIdentity};
 use crate::options::{ClosePolicy, TaskOptions};
 use crate::payload::Payload;
 
-/// Is the first byte of every stored record that this version writes.
-pub const RECORD_FORMAT: u8 = 1;
+pub use self::record::{RECORD_FORMAT, decode_record, encode_record};
 
 /// Sorts operations; part of what identifies one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -149,6 +152,7 @@ pub struct RunStarted {
     /// The options of a task started alone.
     pub task: Option<TaskOptions>,
     /// Feeds all chance of the segment.
+    #[serde(with = "record::seed")]
     pub seed: [u8; 32],
     /// The segment and event that this one goes on from.
     pub continued_from: Option<(Segment, EventNumber)>,
@@ -202,7 +206,8 @@ pub enum EventKind {
         /// Its encoded arguments.
         arguments: Payload,
         /// Its options.
-        options: Box<TaskOptions>,
+        #[serde(with = "record::options")]
+        options: Arc<TaskOptions>,
         /// Where it runs.
         placement: Placement,
     },
@@ -447,54 +452,9 @@ pub struct StoredTurn {
     pub record: Vec<u8>,
 }
 
-/// Encodes the events of a turn.
-///
-/// # Errors
-/// `Bug` when an event cannot be encoded.
-pub fn encode_record(events: &[Event]) -> Result<Vec<u8>> {
-    let mut record = Vec::with_capacity(128 * events.len().max(1));
-    record.push(RECORD_FORMAT);
-    rmp_serde::encode::write(&mut record, events).map_err(|cause| {
-        Error::new(ErrorKind::Bug, "an event has no stored form").caused_by(cause)
-    })?;
-    Ok(record)
-}
-
-/// Decodes the events of a stored turn.
-///
-/// # Errors
-/// `NewerVersion` when a newer version wrote the record, `Corrupt` when it cannot be read.
-pub fn decode_record(record: &[u8]) -> Result<Vec<Event>> {
-    match record.split_first() {
-        Some((&RECORD_FORMAT, events)) => rmp_serde::from_slice(events).map_err(|cause| {
-            Error::new(ErrorKind::Corrupt, "a stored turn cannot be read").caused_by(cause)
-        }),
-        Some((&newer, _)) if newer > RECORD_FORMAT => Err(Error::new(
-            ErrorKind::NewerVersion,
-            format!("a stored turn has format {newer}; this version reads up to {RECORD_FORMAT}"),
-        )),
-        _ => Err(Error::new(
-            ErrorKind::Corrupt,
-            "a stored turn has no format byte",
-        )),
-    }
-}
-
-#[cfg(test)]
-mod golden;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn fired() -> Event {
-        Event {
-            at: Timestamp::from_micros(5),
-            kind: EventKind::TimerFired {
-                operation: OperationKey::new(OperationKind::Timer, "sleep", 2),
-            },
-        }
-    }
 
     #[test]
     fn operation_of_each_kind_reads_what_it_prints() {
@@ -504,33 +464,6 @@ mod tests {
         }
         for wrong in ["teleport:x#1", "task:x", "x#1", "task:x#", "task:x#-1"] {
             assert_eq!(OperationKey::from_stored(wrong), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn record_reads_what_it_wrote() {
-        let record = encode_record(&[fired()]).unwrap();
-        assert_eq!(decode_record(&record).unwrap(), [fired()]);
-    }
-
-    #[test]
-    fn record_of_a_newer_format_is_named_as_such() {
-        let mut record = encode_record(&[fired()]).unwrap();
-        record[0] = RECORD_FORMAT + 1;
-        assert_eq!(
-            decode_record(&record).unwrap_err().kind(),
-            ErrorKind::NewerVersion
-        );
-    }
-
-    #[test]
-    fn damaged_record_is_corrupt() {
-        let record = encode_record(&[fired()]).unwrap();
-        for damaged in [&record[..record.len() - 1], &[], &[0]] {
-            assert_eq!(
-                decode_record(damaged).unwrap_err().kind(),
-                ErrorKind::Corrupt
-            );
         }
     }
 }

@@ -4,6 +4,7 @@
 //! attempt is next; it holds nothing of what is closed. After a cancel nothing is open.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::history::{Event, EventKind, OperationKey, Placement};
@@ -34,7 +35,7 @@ pub(crate) struct OpenStep {
 pub(crate) struct OpenTask {
     pub(crate) task: TaskName,
     pub(crate) arguments: Payload,
-    pub(crate) options: Box<TaskOptions>,
+    pub(crate) options: Arc<TaskOptions>,
     pub(crate) placement: Placement,
     pub(crate) failed: u32,
     pub(crate) lost: u32,

@@ -6,11 +6,14 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::history::{OperationKey, Outcome, RECORD_FORMAT};
+use crate::history::{OperationKey, Outcome};
 use crate::id::Segment;
 use crate::identity::WorkflowIdentity;
 use crate::options::TaskOptions;
 use crate::payload::Payload;
+
+/// Is the first byte of every message that this version writes.
+const MESSAGE_FORMAT: u8 = 1;
 
 /// Is what the worker of a queued attempt needs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,7 +49,7 @@ pub(crate) enum ControlContent {
 
 /// Encodes a message.
 pub(crate) fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>> {
-    let mut bytes = vec![RECORD_FORMAT];
+    let mut bytes = vec![MESSAGE_FORMAT];
     rmp_serde::encode::write(&mut bytes, message).map_err(|cause| {
         Error::new(ErrorKind::Bug, "a message has no stored form").caused_by(cause)
     })?;
@@ -56,13 +59,13 @@ pub(crate) fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>> {
 /// Decodes a message.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     match bytes.split_first() {
-        Some((&RECORD_FORMAT, message)) => rmp_serde::from_slice(message).map_err(|cause| {
+        Some((&MESSAGE_FORMAT, message)) => rmp_serde::from_slice(message).map_err(|cause| {
             Error::new(ErrorKind::Corrupt, "a stored message cannot be read").caused_by(cause)
         }),
-        Some((&newer, _)) if newer > RECORD_FORMAT => Err(Error::new(
+        Some((&newer, _)) if newer > MESSAGE_FORMAT => Err(Error::new(
             ErrorKind::NewerVersion,
             format!(
-                "a stored message has format {newer}; this version reads up to {RECORD_FORMAT}"
+                "a stored message has format {newer}; this version reads up to {MESSAGE_FORMAT}"
             ),
         )),
         _ => Err(Error::new(

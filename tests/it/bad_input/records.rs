@@ -1,7 +1,7 @@
 //! Stored records that cannot be read: the run is blocked and says why, and others go on.
 
 use longhaul::backend::StartRun;
-use longhaul::history::{Event, EventKind, RunStarted, encode_record};
+use longhaul::history::{Event, EventKind, RECORD_FORMAT, RunStarted, encode_record};
 use longhaul::id::{Route, WorkflowType};
 use longhaul::identity::RunKind;
 use longhaul::payload::Payload;
@@ -61,7 +61,7 @@ async fn record_of_a_newer_format_blocks_its_run_alone_until_it_can_be_read(worl
     assert_eq!(result(&sound).await.unwrap(), 2);
     let reason = blocked_reason(&newer).await;
     assert!(
-        reason.contains("format 9") && reason.contains("reads up to 1"),
+        reason.contains("format 9") && reason.contains(&format!("reads up to {RECORD_FORMAT}")),
         "{reason}"
     );
     let error = newer.history().await.unwrap_err();
