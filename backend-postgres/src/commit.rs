@@ -1,7 +1,8 @@
 //! The one place where an owned run changes.
 //!
 //! Invariants: a group of turns is one statement, which commits each whole or not at all; a lone turn that only appends
-//! has a statement of its own. Why a turn was not committed is read in a new snapshot. One that the store cannot hold
+//! has a statement of its own. All but the last of them take it that the store has none of the turns, which is cheaper;
+//! when it has one, the group is asked again in the statement that looks first. Why a turn was not committed is read in a new snapshot. One that the store cannot hold
 //! is found by halving, and refused alone.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use longhaul_core::backend::{Lane, RunUpdate, TurnCommit, Verdict};
 use longhaul_core::id::{Epoch, Segment, WorkerId, WriteId};
 use sqlx::Row;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgArguments, PgRow};
 
 use crate::Store;
 use crate::columns::{columns, effects, one, updates};
@@ -26,10 +27,24 @@ macro_rules! part {
 
 pub(crate) const APPEND_ONE: &str = concat!(part!("fence"), part!("append_one"));
 pub(crate) const APPEND_MANY: &str = concat!(part!("fence"), part!("append_many"));
-pub(crate) const SETTLE: &str = concat!(part!("fence"), part!("asked"), part!("done"));
+pub(crate) const SETTLE: &str = concat!(
+    part!("fence"),
+    part!("asked"),
+    part!("settled"),
+    part!("done")
+);
 pub(crate) const WRITE: &str = concat!(
     part!("fence"),
     part!("asked"),
+    part!("settled"),
+    part!("effects"),
+    part!("done")
+);
+pub(crate) const WRITE_AGAIN: &str = concat!(
+    part!("fence"),
+    part!("asked"),
+    part!("unless_there"),
+    part!("settled"),
     part!("effects"),
     part!("done")
 );
@@ -103,26 +118,46 @@ async fn write(
 ) -> Result<BTreeSet<usize>> {
     let n = store.lane_number(fence).await?;
     let members: Vec<&TurnCommit> = group.iter().filter_map(|at| turns.get(*at)).collect();
-    let (text, arguments) = match members.as_slice() {
-        [turn] if is_plain(turn) => (APPEND_ONE, one(store, fence, n, turn)?),
-        many if many.iter().all(|turn| is_plain(turn)) => {
-            (APPEND_MANY, columns(store, fence, n, many)?)
+    let (text, arguments) = statement(store, fence, n, &members)?;
+    let answer = match store.noted(fence, store.session.ask(text, arguments).await) {
+        Err(failure) if failure.is_duplicate() => {
+            let arguments = updates(columns(store, fence, n, &members)?, &members)?;
+            let again = store
+                .session
+                .ask(WRITE_AGAIN, effects(arguments, &members)?);
+            store.noted(fence, again.await)?
         }
-        many if many.iter().all(|turn| has_no_effects(turn)) => {
-            (SETTLE, updates(columns(store, fence, n, many)?, many)?)
-        }
-        many => {
-            let arguments = updates(columns(store, fence, n, many)?, many)?;
-            (WRITE, effects(arguments, many)?)
-        }
+        answer => answer?,
     };
-    let answer = store.noted(fence, store.session.ask(text, arguments).await)?;
     let mut done = BTreeSet::new();
     for row in &answer {
         let place = row::count(row, "member")?;
         done.extend(group.get(place - 1));
     }
     Ok(done)
+}
+
+/// Chooses the smallest statement that can write turns, none of which the store is known to have.
+fn statement(
+    store: &Store,
+    fence: Fence,
+    n: i64,
+    turns: &[&TurnCommit],
+) -> Result<(&'static str, PgArguments)> {
+    if let [turn] = turns
+        && is_plain(turn)
+    {
+        return Ok((APPEND_ONE, one(store, fence, n, turn)?));
+    }
+    let appends = columns(store, fence, n, turns)?;
+    if turns.iter().all(|turn| is_plain(turn)) {
+        return Ok((APPEND_MANY, appends));
+    }
+    let settles = updates(appends, turns)?;
+    if turns.iter().all(|turn| has_no_effects(turn)) {
+        return Ok((SETTLE, settles));
+    }
+    Ok((WRITE, effects(settles, turns)?))
 }
 
 fn is_plain(turn: &TurnCommit) -> bool {
@@ -135,16 +170,6 @@ fn has_no_effects(turn: &TurnCommit) -> bool {
         && turn.enqueue.is_empty()
         && turn.withdraw.is_empty()
         && turn.outbox.is_empty()
-}
-
-/// Tells whether turns concern anybody but the owner of their runs: a warm step wakes nobody.
-pub(crate) fn concerns_others(turns: &[TurnCommit]) -> bool {
-    turns.iter().any(|turn| {
-        turn.update.gives_up()
-            || !turn.subworkflows.is_empty()
-            || !turn.enqueue.is_empty()
-            || !turn.outbox.is_empty()
-    })
 }
 
 /// Finds out why turns were not committed; returns those that nothing is wrong with.

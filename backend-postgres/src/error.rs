@@ -161,6 +161,11 @@ impl Failure {
             || matches!(self.code().as_deref(), Some("23505" | "40001" | "40P01"))
     }
 
+    /// Tells whether a row was there already.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        self.code().as_deref() == Some("23505")
+    }
+
     /// Tells whether the connection that it came over is of no more use.
     pub(crate) fn breaks_connection(&self) -> bool {
         match self {

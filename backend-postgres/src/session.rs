@@ -8,6 +8,7 @@ mod lent;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -274,7 +275,9 @@ impl Session {
                 return Ok(kept);
             }
         }
-        let connection = self.pool.acquire().await.map_err(|cause| match cause {
+        // What connects is large; boxed, it is no part of every request.
+        let acquired = Box::pin(self.pool.acquire()).await;
+        let connection = acquired.map_err(|cause| match cause {
             sqlx::Error::PoolTimedOut => self.nothing_free(),
             other => Failure::Postgres(other),
         })?;
@@ -323,8 +326,10 @@ pub(crate) fn in_schema(sql: &str, schema: &str) -> String {
 }
 
 /// Runs a call to its end, also when its caller is dropped.
+///
+/// The call is boxed where it is made: it is large, and would be copied at each step on its way into the runtime.
 pub(crate) async fn detached<T: Send + 'static>(
-    call: impl Future<Output = Result<T>> + Send + 'static,
+    call: Pin<Box<dyn Future<Output = Result<T>> + Send>>,
 ) -> Result<T> {
     tokio::spawn(call).await.unwrap_or(Err(Failure::Stopped))
 }
@@ -370,6 +375,7 @@ mod tests {
 
     use crate::PostgresBackend;
     use crate::fixture::PostgresFixture;
+    use longhaul_core::id::{Uuid, WorkerId};
 
     #[test]
     fn store_may_outlive_its_runtime() {
@@ -384,5 +390,19 @@ mod tests {
         drop(runtime);
         drop(backend);
         drop(fixture);
+    }
+
+    /// A request is copied when it is boxed; a large one costs more than the server takes.
+    #[tokio::test]
+    async fn request_is_small() {
+        let fixture = PostgresFixture::open().await;
+        let backend = PostgresBackend::open(fixture.config()).await.unwrap();
+        let store = &backend.store;
+        let lane = longhaul_core::backend::Lane {
+            worker: WorkerId(Uuid::from_random_bytes([7; 16])),
+            number: 0,
+        };
+        let committing = crate::commit::commit(store, lane, &[]);
+        assert!(size_of_val(&committing) < 4_096);
     }
 }

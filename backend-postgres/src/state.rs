@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use longhaul_core::backend::{
-    AcquireRequest, AcquiredRun, Arrival, Beat, BeatRequest, Due, JoinRequest, Lane, PAGE_MAX,
-    Result as Answered, Serves, StartRun, Started, State, TakeOverRequest, TakenOver, TurnCommit,
-    Verdict,
+    AcquireRequest, AcquiredRun, Arrival, Beat, BeatRequest, Due, Hint, JoinRequest, Lane,
+    PAGE_MAX, Result as Answered, Serves, StartRun, Started, State, TakeOverRequest, TakenOver,
+    TurnCommit, Verdict,
 };
 use longhaul_core::history::StoredTurn;
 use longhaul_core::id::{Epoch, WorkerId, WorkflowId};
@@ -22,11 +22,27 @@ use crate::row::{self, RunNumber, run_record, select_run, stored, stored_turn, u
 use crate::session::{arguments, insist};
 use crate::{PostgresBackend, Store, commit, takeover};
 
-pub(crate) const START: &str =
-    concat!(include_str!("sql/fence.sql"), include_str!("sql/start.sql"));
+pub(crate) const START: &str = concat!(
+    include_str!("sql/fence.sql"),
+    include_str!("sql/start.sql"),
+    include_str!("sql/started.sql")
+);
+pub(crate) const START_AGAIN: &str = concat!(
+    include_str!("sql/fence.sql"),
+    include_str!("sql/start.sql"),
+    include_str!("sql/unless_taken.sql"),
+    include_str!("sql/started.sql")
+);
 pub(crate) const START_UNOWNED: &str = concat!(
     include_str!("sql/unfenced.sql"),
-    include_str!("sql/start.sql")
+    include_str!("sql/start.sql"),
+    include_str!("sql/started.sql")
+);
+pub(crate) const START_UNOWNED_AGAIN: &str = concat!(
+    include_str!("sql/unfenced.sql"),
+    include_str!("sql/start.sql"),
+    include_str!("sql/unless_taken.sql"),
+    include_str!("sql/started.sql")
 );
 pub(crate) const ACQUIRE: &str = concat!(
     include_str!("sql/fence.sql"),
@@ -119,8 +135,10 @@ impl State for PostgresBackend {
                 return store.require(Fence::of(lane)).await.map(|()| Vec::new());
             }
             let verdicts = commit::commit(&store, lane, &turns).await?;
-            if commit::concerns_others(&turns) && verdicts.contains(&Verdict::Committed) {
-                store.tell();
+            if let Some(hint) = Hint::of(&turns)
+                && verdicts.contains(&Verdict::Committed)
+            {
+                store.tell(hint);
             }
             Ok(verdicts)
         })
@@ -213,8 +231,8 @@ async fn start(store: &Store, lane: Option<Lane>, runs: &[StartRun]) -> Result<V
     }
     let asked: Vec<&StartRun> = firsts.into_values().collect();
     let mut new = insist(|| insert(store, lane, &asked)).await?;
-    if !new.is_empty() {
-        store.tell();
+    if lane.is_none() && !new.is_empty() {
+        store.tell(Hint::Changed);
     }
     let mut existing = BTreeMap::new();
     let is_new =
@@ -235,16 +253,30 @@ async fn start(store: &Store, lane: Option<Lane>, runs: &[StartRun]) -> Result<V
     runs.iter().zip(answers).map(answer).collect()
 }
 
-/// Inserts the runs whose ids are free; returns these ids.
+/// Inserts the runs whose ids are free; returns these ids. Most are, so it is tried as if all were.
 async fn insert(store: &Store, lane: Option<Lane>, runs: &[&StartRun]) -> Result<BTreeSet<String>> {
-    let (text, owner, fence, n) = match lane {
-        Some(lane) => {
-            let fence = Fence::of(lane);
-            let n = store.lane_number(fence).await?;
-            (START, Some(uuid(lane.worker.0)), Some(fence), Some(n))
-        }
-        None => (START_UNOWNED, None, None, None),
+    let [first, again] = match lane {
+        Some(_) => [START, START_AGAIN],
+        None => [START_UNOWNED, START_UNOWNED_AGAIN],
     };
+    match insert_by(store, lane, runs, first).await {
+        Err(failure) if failure.is_duplicate() => insert_by(store, lane, runs, again).await,
+        answer => answer,
+    }
+}
+
+async fn insert_by(
+    store: &Store,
+    lane: Option<Lane>,
+    runs: &[&StartRun],
+    text: &'static str,
+) -> Result<BTreeSet<String>> {
+    let fence = lane.map(Fence::of);
+    let n = match fence {
+        Some(fence) => Some(store.lane_number(fence).await?),
+        None => None,
+    };
+    let owner = lane.map(|lane| uuid(lane.worker.0));
     let mut arguments = arguments!(store.clock.given(), owner, fence.map(|fence| fence.lane), n,);
     add_runs(&mut arguments, runs)
         .and_then(|()| add_tags(&mut arguments, runs))

@@ -1,4 +1,5 @@
--- Appends turns of many runs and touches nothing else; arrays of what `append_one` takes.
+-- Appends turns of many runs and touches nothing else; arrays of what `append_one` takes. A turn that is there already
+-- fails the statement, as each row that may be there costs a look and a record of its own.
 , asked as materialized (
     select t.*, r.number
     from fence cross join unnest(
@@ -18,7 +19,6 @@ fit as materialized (
 ),
 appended as (
     insert into longhaul.turn (run, segment, turn, first_event, write_id, record)
-    select number, segment, turn, first_event, write, record from fit order by number
-    on conflict do nothing returning run
+    select number, segment, turn, first_event, write, record from fit order by number returning run
 )
-select fit.member from fit join appended on appended.run = fit.number
+select member from fit where coalesce(number in (select run from appended), false)

@@ -1,5 +1,5 @@
 -- Appends the turn of one run and touches nothing else: $5 run, $6 segment, $7 epoch, $8 write, $9 turn,
--- $10 first event, $11 record.
+-- $10 first event, $11 record. A turn that is there already fails the statement.
 insert into longhaul.turn (run, segment, turn, first_event, write_id, record)
 select r.number, $6::bigint, $9::bigint, $10::bigint, $8::uuid, $11::bytea
 from fence cross join lateral (select number from longhaul.run where run.id = $5 offset 0) r
@@ -8,4 +8,4 @@ where (select true from longhaul.standing
   and case when $9 > 0 then (
           select true from longhaul.turn where turn.run = r.number and turn.segment = $6 and turn.turn = $9 - 1)
       else true end
-on conflict do nothing returning 1::bigint as member
+returning 1::bigint as member
