@@ -3,7 +3,7 @@
 //! Invariants: everything here is a shortcut; each works without it, by a beat or a poll later. Nothing is told before
 //! it is durable.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::backend::{Arrival, Result as BackendResult, StartRun, Started};
 use crate::history::{Event, Outcome};
 use crate::id::{Route, WorkerId, WorkflowId};
+use crate::map::Map;
 use crate::worker::lane::LaneInput;
 
 /// Tells who waits for a run of this process how it ended.
@@ -38,7 +39,7 @@ pub(crate) struct WorkerLink {
 #[derive(Debug, Default)]
 pub(crate) struct Hub {
     workers: Mutex<Vec<WorkerLink>>,
-    ends: Mutex<HashMap<WorkflowId, Weak<EndCell>>>,
+    ends: Mutex<Map<WorkflowId, Weak<EndCell>>>,
 }
 
 impl Hub {
@@ -124,7 +125,7 @@ impl Hub {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ends(&self) -> MutexGuard<'_, HashMap<WorkflowId, Weak<EndCell>>> {
+    fn ends(&self) -> MutexGuard<'_, Map<WorkflowId, Weak<EndCell>>> {
         self.ends.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

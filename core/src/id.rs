@@ -241,15 +241,24 @@ impl Uuid {
     }
 }
 
+/// Is how many characters the text of a uuid has.
+const UUID_CHARACTERS: usize = 36;
+
 impl fmt::Display for Uuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: [char; 16] = [
+            '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+        ];
+        let digit = |value: u8| DIGITS.get(usize::from(value)).copied().unwrap_or('?');
+        let mut text = String::with_capacity(UUID_CHARACTERS);
         for (at, byte) in self.0.iter().enumerate() {
             if matches!(at, 4 | 6 | 8 | 10) {
-                f.write_str("-")?;
+                text.push('-');
             }
-            write!(f, "{byte:02x}")?;
+            text.push(digit(byte >> 4));
+            text.push(digit(byte & 15));
         }
-        Ok(())
+        f.write_str(&text)
     }
 }
 

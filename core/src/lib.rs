@@ -26,6 +26,7 @@ pub mod id;
 pub mod identity;
 #[doc(hidden)]
 pub mod macro_support;
+mod map;
 pub mod options;
 pub mod payload;
 pub mod registry;

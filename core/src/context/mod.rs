@@ -25,7 +25,7 @@ pub use self::task::TaskContext;
 pub use self::wait::{Receive, ReceiveWithin, Sleep, Timeout};
 
 pub(crate) use self::operation::run_task_alone;
-pub(crate) use self::task::{CancelFlag, TaskData};
+pub(crate) use self::task::{CancelFlag, IdempotencyKey, TaskData};
 
 use self::wait::Until;
 use crate::call::Call;

@@ -96,7 +96,7 @@ fn outcome(key: &OperationKey, resolution: Resolution) -> Result<Payload> {
 
 /// Is what a call asks for, sealed for storing.
 enum Asked {
-    Task(TaskName, Payload, Box<TaskOptions>),
+    Task(TaskName, Payload, Arc<TaskOptions>),
     Subworkflow(Box<StartSubworkflow>),
 }
 
@@ -149,7 +149,7 @@ impl<R> Run<R> {
 
     fn task(machine: &Arc<Machine>, name: &str, call: Call<R>) -> Self {
         let operation = Operation::new(machine, OperationKind::Task, name);
-        let options = Box::new(call.options.task);
+        let options = Arc::new(call.options.task);
         let asked = call
             .arguments
             .and_then(|arguments| machine.seal(arguments, "arguments", name))
@@ -280,7 +280,7 @@ pub(crate) async fn run_task_alone(
     options: TaskOptions,
 ) -> Result<Payload> {
     let mut operation = Operation::new(&machine, OperationKind::Task, name.as_str());
-    let mut asked = Some(Asked::Task(name, arguments, Box::new(options)));
+    let mut asked = Some(Asked::Task(name, arguments, Arc::new(options)));
     let resolution = std::future::poll_fn(|context| {
         operation.poll(context, |_, key| {
             asked.take().map(|asked| asked.into_command(key))

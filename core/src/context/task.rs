@@ -2,29 +2,66 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::backend::Backend;
 use crate::context::keys::Data;
 use crate::error::Result;
-use crate::id::{DataKey, TaskName, WorkflowId, WorkflowType};
+use crate::history::OperationKey;
+use crate::id::{DataKey, Segment, TaskName, WorkflowId, WorkflowType};
 use crate::identity::WorkflowIdentity;
 use crate::payload::{Binding, CodecChain, Payload};
 
 /// Tells an attempt that it is no longer wanted.
-#[derive(Debug, Clone)]
-pub(crate) struct CancelFlag(watch::Sender<bool>);
+#[derive(Debug, Clone, Default)]
+pub(crate) struct CancelFlag(Arc<Flag>);
+
+#[derive(Debug, Default)]
+struct Flag {
+    is_raised: AtomicBool,
+    news: Notify,
+}
 
 impl CancelFlag {
-    pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(false))
+    pub(crate) fn raise(&self) {
+        self.0.is_raised.store(true, Ordering::SeqCst);
+        self.0.news.notify_waiters();
     }
 
-    pub(crate) fn raise(&self) {
-        self.0.send_replace(true);
+    fn is_raised(&self) -> bool {
+        self.0.is_raised.load(Ordering::SeqCst)
+    }
+
+    async fn raised(&self) {
+        loop {
+            let news = self.0.news.notified();
+            if self.is_raised() {
+                return;
+            }
+            news.await;
+        }
+    }
+}
+
+/// Is what a task's idempotency key is made of when it is asked for.
+#[derive(Debug)]
+pub(crate) enum IdempotencyKey {
+    /// The one that the caller chose.
+    Chosen(String),
+    /// One that names the invocation.
+    Derived(Segment, OperationKey),
+}
+
+impl IdempotencyKey {
+    fn text(&self, run: &WorkflowId) -> String {
+        match self {
+            Self::Chosen(key) => key.clone(),
+            Self::Derived(segment, operation) => format!("{run}/{segment}/{operation}"),
+        }
     }
 }
 
@@ -49,7 +86,8 @@ struct Inner {
     identity: WorkflowIdentity,
     task: TaskName,
     attempt: u32,
-    idempotency_key: String,
+    key: IdempotencyKey,
+    key_text: OnceLock<String>,
     cancelled: CancelFlag,
     data: TaskData,
     codecs: CodecChain,
@@ -70,7 +108,7 @@ impl TaskContext {
         identity: WorkflowIdentity,
         task: TaskName,
         attempt: u32,
-        idempotency_key: String,
+        key: IdempotencyKey,
         cancelled: CancelFlag,
         data: TaskData,
         codecs: CodecChain,
@@ -80,7 +118,8 @@ impl TaskContext {
                 identity,
                 task,
                 attempt,
-                idempotency_key,
+                key,
+                key_text: OnceLock::new(),
                 cancelled,
                 data,
                 codecs,
@@ -96,8 +135,8 @@ impl TaskContext {
             WorkflowIdentity::root(id, WorkflowType::from_stored(name)),
             TaskName::from_stored(name),
             attempt,
-            format!("local-{name}"),
-            CancelFlag::new(),
+            IdempotencyKey::Chosen(format!("local-{name}")),
+            CancelFlag::default(),
             TaskData::Snapshot(Arc::default()),
             CodecChain::default(),
         )
@@ -125,13 +164,15 @@ impl TaskContext {
     /// recognise a repeated request by it.
     #[must_use]
     pub fn idempotency_key(&self) -> &str {
-        &self.inner.idempotency_key
+        let inner = &self.inner;
+        let text = || inner.key.text(&inner.identity.workflow_id);
+        inner.key_text.get_or_init(text)
     }
 
     /// Tells whether the outcome is no longer wanted.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        *self.inner.cancelled.0.borrow()
+        self.inner.cancelled.is_raised()
     }
 
     /// Waits until the outcome is no longer wanted.
@@ -139,8 +180,7 @@ impl TaskContext {
     /// # Cancel safety
     /// Nothing is lost when it is dropped.
     pub async fn cancelled(&self) {
-        let mut flag = self.inner.cancelled.0.subscribe();
-        drop(flag.wait_for(|raised| *raised).await);
+        self.inner.cancelled.raised().await;
     }
 
     /// Returns a value of the run's workflow data, as of the start of this attempt or later.

@@ -4,7 +4,7 @@
 //! never polled uses up its number and records nothing. A signal stays in the mailbox until a receive polls it out.
 //! While the machine is torn down, dropped operations ask for nothing. The lock is never held while a waker is called.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +17,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::history::{EventKind, OperationKey, OperationKind, Outcome, RunStarted};
 use crate::id::{DataKey, Segment};
 use crate::identity::WorkflowIdentity;
+use crate::map::Map;
 use crate::options::{Limits, TaskOptions};
 use crate::payload::{Binding, CodecChain, Payload};
 
@@ -47,16 +48,16 @@ struct State {
     now: Timestamp,
     replaying: bool,
     torn_down: bool,
-    uses: HashMap<OperationKind, HashMap<Arc<str>, u32>>,
-    chance: HashMap<u8, u32>,
+    uses: Map<OperationKind, Map<Arc<str>, u32>>,
+    chance: Map<u8, u32>,
     positions: u64,
-    slots: HashMap<OperationKey, Slot>,
+    slots: Map<OperationKey, Slot>,
     open: usize,
     commands: Vec<Command>,
-    mailbox: HashMap<Arc<str>, VecDeque<Payload>>,
+    mailbox: Map<Arc<str>, VecDeque<Payload>>,
     data: Arc<BTreeMap<DataKey, Payload>>,
-    recorded: HashMap<OperationKey, Payload>,
-    steps: HashMap<OperationKey, BoxFuture<'static, Outcome>>,
+    recorded: Map<OperationKey, Payload>,
+    steps: Map<OperationKey, BoxFuture<'static, Outcome>>,
     /// Futures of steps that nobody will poll, to be dropped without the lock: they are the user's.
     discarded: Vec<BoxFuture<'static, Outcome>>,
     cancelled: Option<String>,

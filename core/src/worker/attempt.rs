@@ -1,4 +1,4 @@
-//! Running attempts in this process: slots, trust, timeouts, panics.
+//! What an attempt does in this process: slots, trust, timeouts, panics.
 //!
 //! Invariants: an attempt starts with a free slot, while the lease is trusted, after the commit that asked for it. Its
 //! outcome is encoded before it is handed on, so that the code sees what is stored.
@@ -11,18 +11,19 @@ use futures_util::FutureExt as _;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::clock::BoxFuture;
-use crate::context::{CancelFlag, TaskContext, TaskData};
+use crate::context::{CancelFlag, IdempotencyKey, TaskContext, TaskData};
 use crate::engine::execution::panic_error;
 use crate::engine::ledger::Open;
 use crate::engine::machine::check_payload;
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{OperationKey, Outcome};
-use crate::id::{Epoch, Segment, TaskName, WorkflowId};
+use crate::id::{Segment, TaskName, WorkflowId};
 use crate::identity::WorkflowIdentity;
 use crate::options::TaskOptions;
 use crate::payload::{Binding, Payload};
 use crate::registry::{Invocation, TaskBody, TaskDefinition};
-use crate::worker::lane::{Lane, LaneInput};
+use crate::worker::gathered::{Fresh, Place, Stop};
+use crate::worker::lane::Lane;
 use crate::worker::run::Attempt;
 use crate::worker::shared::Shared;
 use crate::worker::transactional;
@@ -34,7 +35,7 @@ pub(crate) struct AttemptRequest {
     pub(crate) operation: OperationKey,
     pub(crate) task: TaskName,
     pub(crate) arguments: Payload,
-    pub(crate) options: TaskOptions,
+    pub(crate) options: Arc<TaskOptions>,
     pub(crate) attempt: u32,
     pub(crate) data: TaskData,
     pub(crate) cancelled: CancelFlag,
@@ -75,21 +76,21 @@ impl Lane {
         let Some(run) = self.runs.get_mut(id) else {
             return;
         };
-        let cancelled = CancelFlag::new();
+        let cancelled = CancelFlag::default();
         let (attempt, body): (u32, BoxFuture<'static, Result<Outcome, Error>>) =
             match run.live.ledger().get(operation) {
                 Some(Open::Task(open)) => {
-                    let request = AttemptRequest {
+                    let request = Box::new(AttemptRequest {
                         identity: run.live.identity.clone(),
                         segment: run.live.segment,
                         operation: operation.clone(),
                         task: open.task.clone(),
                         arguments: open.arguments.clone(),
-                        options: (*open.options).clone(),
+                        options: Arc::clone(&open.options),
                         attempt: open.attempt(),
                         data: TaskData::Snapshot(run.live.machine().data_snapshot()),
                         cancelled: cancelled.clone(),
-                    };
+                    });
                     let shared = Arc::clone(&self.shared);
                     let body = async move { run_attempt(&shared, request).await };
                     (open.attempt(), Box::pin(body))
@@ -111,69 +112,20 @@ impl Lane {
             operation: operation.clone(),
             attempt,
         };
-        let task = spawn_attempt(&self.shared, place, gate, body);
+        let stop = Stop::default();
         let started = Attempt {
             number: attempt,
-            task,
+            stop: stop.clone(),
             cancelled,
         };
         run.attempts.insert(operation.clone(), started);
+        self.start_fresh(Fresh {
+            place,
+            gate,
+            body,
+            stop,
+        });
     }
-}
-
-/// Says which attempt of which ownership.
-struct Place {
-    run: WorkflowId,
-    epoch: Epoch,
-    operation: OperationKey,
-    attempt: u32,
-}
-
-/// Runs an attempt once it has a slot; with a gate, once its start is recorded too.
-fn spawn_attempt(
-    shared: &Arc<Shared>,
-    place: Place,
-    gate: Option<oneshot::Receiver<()>>,
-    body: BoxFuture<'static, Result<Outcome, Error>>,
-) -> Box<dyn crate::clock::Abort> {
-    let worker = Arc::clone(shared);
-    shared.spawn("attempt", async move {
-        let Some(_slot) = slot(&worker).await else {
-            return;
-        };
-        let Place {
-            run,
-            epoch,
-            operation,
-            attempt,
-        } = place;
-        if let Some(recorded) = gate {
-            let starting = LaneInput::Starting {
-                run: run.clone(),
-                epoch,
-                operation: operation.clone(),
-                attempt,
-            };
-            drop(worker.lane.send(starting));
-            if recorded.await.is_err() {
-                return;
-            }
-        }
-        // A destructor of the task's may panic too, such as when the attempt is given up.
-        let ended = AssertUnwindSafe(body).catch_unwind().await;
-        let ended = ended.unwrap_or_else(|panic| Ok(Err(panic_error("attempt", &*panic))));
-        let input = match ended {
-            Ok(outcome) => LaneInput::Outcome {
-                run,
-                epoch,
-                operation,
-                attempt,
-                outcome,
-            },
-            Err(unfit) => LaneInput::Unfit(run, epoch, unfit),
-        };
-        drop(worker.lane.send(input));
-    })
 }
 
 /// Waits for a free slot and a trusted lease.
@@ -201,7 +153,7 @@ async fn run_step(step: BoxFuture<'static, Outcome>) -> Outcome {
 /// When this process cannot run the task at all.
 pub(crate) async fn run_attempt(
     shared: &Arc<Shared>,
-    request: AttemptRequest,
+    request: Box<AttemptRequest>,
 ) -> Result<Outcome, Error> {
     let name = request.task.as_str();
     let Some(definition) = shared.registry.task(name) else {
@@ -216,16 +168,22 @@ pub(crate) async fn run_attempt(
     match definition.body {
         TaskBody::Async(body) => {
             let body = run_body(shared, definition, request, body);
-            Ok(within(shared, limit, &cancelled, expired, body).await)
+            match limit {
+                None => Ok(body.await),
+                Some(_) => {
+                    let limited = within(shared, limit, &cancelled, expired, body);
+                    Ok(Box::pin(limited).await)
+                }
+            }
         }
         TaskBody::Blocking(body) => {
             let body = run_body(shared, definition, request, |invocation| {
                 run_blocking(shared, definition.name, body, invocation)
             });
-            Ok(within(shared, limit, &cancelled, expired, body).await)
+            Ok(Box::pin(within(shared, limit, &cancelled, expired, body)).await)
         }
         TaskBody::Transactional(body) => {
-            transactional::run(shared, definition, body, request).await
+            Box::pin(transactional::run(shared, definition, body, request)).await
         }
     }
 }
@@ -263,7 +221,7 @@ pub(super) fn timed_out(task: &str, limit: Duration) -> Error {
 pub(super) async fn run_body<F: Future<Output = Outcome>>(
     shared: &Arc<Shared>,
     definition: &'static TaskDefinition,
-    request: AttemptRequest,
+    request: Box<AttemptRequest>,
     body: impl FnOnce(Invocation) -> F,
 ) -> Outcome {
     let codecs = &shared.settings.codecs;
@@ -311,13 +269,11 @@ async fn run_blocking(
     })
 }
 
-fn task_context(shared: &Shared, request: AttemptRequest) -> TaskContext {
-    let key = request.options.idempotency_key.unwrap_or_else(|| {
-        format!(
-            "{}/{}/{}",
-            request.identity.workflow_id, request.segment, request.operation
-        )
-    });
+fn task_context(shared: &Shared, request: Box<AttemptRequest>) -> TaskContext {
+    let key = match &request.options.idempotency_key {
+        Some(chosen) => IdempotencyKey::Chosen(chosen.clone()),
+        None => IdempotencyKey::Derived(request.segment, request.operation),
+    };
     TaskContext::new(
         request.identity,
         request.task,

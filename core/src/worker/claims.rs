@@ -203,19 +203,19 @@ async fn execute(shared: &Arc<Shared>, attempt: &QueuedAttempt) -> Option<Vec<u8
     .ok()
 }
 
-fn request(shared: &Arc<Shared>, attempt: &QueuedAttempt) -> Result<AttemptRequest, Error> {
+fn request(shared: &Arc<Shared>, attempt: &QueuedAttempt) -> Result<Box<AttemptRequest>, Error> {
     let content: AttemptContent = messages::decode(&attempt.content)?;
-    Ok(AttemptRequest {
+    Ok(Box::new(AttemptRequest {
         identity: content.identity,
         segment: attempt.segment,
         operation: attempt.operation.clone(),
         task: TaskName::from_stored(attempt.task.as_str()),
         arguments: content.arguments,
-        options: content.options,
+        options: Arc::new(content.options),
         attempt: attempt.attempt,
         data: TaskData::Stored(Arc::clone(&shared.backend)),
-        cancelled: CancelFlag::new(),
-    })
+        cancelled: CancelFlag::default(),
+    }))
 }
 
 fn report_of(

@@ -12,9 +12,9 @@ use crate::history::{EventKind, StoredTurn, encode_record};
 use crate::id::{Epoch, QueueName, TurnNumber, WorkflowId};
 use crate::sabotage::{self, Sabotage};
 use crate::status::Status;
-use crate::worker::lane::Lane;
+use crate::worker::lane::{Answered, Lane};
 use crate::worker::run::{Ending, Waiting};
-use crate::worker::shared::{COMMIT_LANE, Shared};
+use crate::worker::shared::Shared;
 
 /// Is the most turns in one commit.
 const TURNS_PER_COMMIT_MAX: usize = 1_024;
@@ -36,11 +36,44 @@ pub(crate) struct Submitted {
 }
 
 impl Lane {
-    /// Commits the turns that are ready, if no commit is in flight.
+    /// Commits the turns that are ready, as long as a lane is free.
     pub(crate) fn submit(&mut self) {
-        if self.in_flight.is_some() {
-            return;
+        while let Some(lane) = self.free.last().copied() {
+            let (turns, submitted) = self.ready_turns();
+            if turns.is_empty() {
+                return;
+            }
+            self.free.pop();
+            self.send(lane, turns, submitted);
         }
+    }
+
+    fn send(&mut self, lane: u16, turns: Vec<TurnCommit>, submitted: Vec<Submitted>) {
+        let shared = Arc::clone(&self.shared);
+        let fence = shared.lane_of(lane);
+        if sabotage::makes(Sabotage::AcknowledgeBeforeCommit) {
+            let verdicts = vec![Verdict::Committed; turns.len()];
+            drop(self.shared.spawn("commit", async move {
+                drop(commit(&shared, fence, turns).await);
+            }));
+            return self.in_flight.push(Box::pin(async move {
+                Answered {
+                    lane,
+                    submitted,
+                    answer: Ok(verdicts),
+                }
+            }));
+        }
+        self.in_flight.push(Box::pin(async move {
+            Answered {
+                lane,
+                submitted,
+                answer: commit(&shared, fence, turns).await,
+            }
+        }));
+    }
+
+    fn ready_turns(&mut self) -> (Vec<TurnCommit>, Vec<Submitted>) {
         let mut turns = Vec::new();
         let mut submitted = Vec::new();
         if let Some((turn, sent)) = self.next_suspect() {
@@ -48,7 +81,7 @@ impl Lane {
             submitted.push(sent);
         }
         while turns.len() < TURNS_PER_COMMIT_MAX
-            && let Some(id) = self.dirty.pop_first()
+            && let Some(id) = self.dirty.pop_front()
         {
             if let Some((turn, sent)) = self.turn_of(&id) {
                 turns.push(turn);
@@ -57,32 +90,7 @@ impl Lane {
         }
         // These have no run here any more, so their verdicts, which come last, are not looked at.
         turns.append(&mut self.blocked);
-        if turns.is_empty() {
-            return;
-        }
-        let shared = Arc::clone(&self.shared);
-        let lane = shared.lane_of(COMMIT_LANE);
-        if sabotage::makes(Sabotage::AcknowledgeBeforeCommit) {
-            return self.acknowledge_before_commit(lane, turns, submitted);
-        }
-        self.in_flight = Some(Box::pin(async move {
-            let answer = commit(&shared, lane, turns).await;
-            (submitted, answer)
-        }));
-    }
-
-    fn acknowledge_before_commit(
-        &mut self,
-        lane: LaneId,
-        turns: Vec<TurnCommit>,
-        submitted: Vec<Submitted>,
-    ) {
-        let verdicts = vec![Verdict::Committed; turns.len()];
-        self.in_flight = Some(Box::pin(async move { (submitted, Ok(verdicts)) }));
-        let shared = Arc::clone(&self.shared);
-        drop(self.shared.spawn("commit", async move {
-            drop(commit(&shared, lane, turns).await);
-        }));
+        (turns, submitted)
     }
 
     fn turn_of(&mut self, id: &WorkflowId) -> Option<(TurnCommit, Submitted)> {
@@ -90,7 +98,7 @@ impl Lane {
         let draining = self.draining;
         let build = self.shared.serves.build.clone();
         let run = self.runs.get_mut(id)?;
-        if run.is_waiting() {
+        if !std::mem::take(&mut run.is_dirty) || run.is_waiting() {
             return None;
         }
         let seals = run.must_seal();
@@ -203,19 +211,13 @@ impl Lane {
     }
 
     fn on_committed(&mut self, submitted: Submitted) {
-        let id = submitted.run;
         self.cause(&submitted.draft);
-        log_spilled(&id, &submitted.draft);
+        log_spilled(&submitted.run, &submitted.draft);
+        self.note_recovered(&submitted.run);
         if submitted.update.gives_up() {
-            self.note_recovered(&id);
-            let queued_behind = submitted.update.needs_all_read();
-            self.forget(&id);
-            self.tell_end(&id, &submitted.draft);
-            if !queued_behind {
-                self.shared.hub.nudge();
-            }
-            return;
+            return self.give_up(&submitted);
         }
+        let id = submitted.run;
         if let Some(run) = self.runs.get_mut(&id) {
             run.waiting = Waiting::No;
             if submitted.seals {
@@ -223,23 +225,25 @@ impl Lane {
             } else if let Some(read) = submitted.update.read() {
                 run.live.note_committed(read);
             }
-            for operation in &submitted.draft.release {
-                if let Some(gate) = run.gates.remove(operation) {
-                    let _ = gate.send(());
-                }
-            }
-            for operation in &submitted.draft.stop {
-                if let Some(attempt) = run.attempts.remove(operation) {
-                    attempt.stop();
-                }
-            }
+            run.release_and_stop(&submitted.draft);
         }
-        self.note_recovered(&id);
         self.start_attempts(&id, &submitted.draft.start);
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.live.take_back(submitted.draft);
+        }
         if self.shared.options.always_park && !submitted.seals {
             return self.replay_anew(&id, submitted.epoch);
         }
         self.give_queued(&id);
+    }
+
+    /// Lets go of a run whose ownership ended with the turn.
+    fn give_up(&mut self, submitted: &Submitted) {
+        self.forget(&submitted.run);
+        self.tell_end(&submitted.run, &submitted.draft);
+        if !submitted.update.needs_all_read() {
+            self.shared.hub.nudge();
+        }
     }
 
     /// Drops the future of a run that goes on, so that its next turn begins with a replay.

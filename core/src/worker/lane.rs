@@ -5,9 +5,11 @@
 //! conditions in `Lane::may_start_early`. A commit that was not answered is asked again as it was until it is answered
 //! or the worker is dead.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::future::poll_fn;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -19,13 +21,15 @@ use crate::clock::{BoxFuture, Timestamp};
 use crate::engine::execution::{ForeignWake, not_durable};
 use crate::engine::live::{Input, Live, Refusal, Room, TakeUp};
 use crate::error::Error;
-use crate::history::{Event, OperationKey, Outcome};
+use crate::history::{Event, Outcome};
 use crate::id::{Epoch, WorkflowId};
+use crate::map::Map;
 use crate::sabotage::{self, Sabotage};
 use crate::worker::ask_again;
 use crate::worker::commit::{Submitted, refused};
+use crate::worker::gathered::{Fresh, Place};
 use crate::worker::run::{Ending, Run};
-use crate::worker::shared::Shared;
+use crate::worker::shared::{COMMIT_LANES, Shared};
 use crate::worker::suspects::Suspects;
 
 /// Is the most inputs that are taken in before the next commit is made.
@@ -37,8 +41,8 @@ const FIRST_TURN_HELD: Duration = Duration::from_millis(50);
 /// Is something that reaches the lane.
 #[derive(Debug)]
 pub(crate) enum LaneInput {
-    /// A run that this worker started.
-    Started(Box<RunRecord>, Box<Event>),
+    /// Runs that this worker started.
+    Started(Vec<(RunRecord, Event)>),
     /// Runs that this worker acquired.
     Acquired(Vec<AcquiredRun>),
     /// An arrival for a run, or a hint that there is one.
@@ -47,21 +51,10 @@ pub(crate) enum LaneInput {
     Read(Vec<(WorkflowId, Vec<Arrival>)>),
     /// A run that was read anew after its last turn was undone; none when the worker does not own it any more.
     Reloaded(WorkflowId, Epoch, Box<Option<AcquiredRun>>),
-    /// The outcome of an attempt.
-    Outcome {
-        run: WorkflowId,
-        epoch: Epoch,
-        operation: OperationKey,
-        attempt: u32,
-        outcome: Outcome,
-    },
+    /// The outcomes of attempts.
+    Outcomes(Vec<(Place, Outcome)>),
     /// An attempt has its slot and waits for the record of its start.
-    Starting {
-        run: WorkflowId,
-        epoch: Epoch,
-        operation: OperationKey,
-        attempt: u32,
-    },
+    Starting(Place),
     /// A run cannot go on in this process.
     Unfit(WorkflowId, Epoch, Error),
     /// What the worker owns by the backend's account; what is not here is taken up.
@@ -80,33 +73,47 @@ pub(crate) enum LaneInput {
 
 pub(crate) struct Lane {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) runs: HashMap<WorkflowId, Run>,
-    pub(crate) dirty: BTreeSet<WorkflowId>,
-    pub(crate) in_flight: Option<InFlight>,
+    pub(crate) runs: Map<WorkflowId, Run>,
+    /// Runs that have a turn, in the order in which they came to it.
+    pub(crate) dirty: VecDeque<WorkflowId>,
+    pub(crate) in_flight: Vec<InFlight>,
+    /// The lanes that have no commit in flight.
+    pub(crate) free: Vec<u16>,
     inputs: mpsc::UnboundedReceiver<LaneInput>,
     deadlines: BTreeSet<(Duration, WorkflowId)>,
     to_read: BTreeMap<WorkflowId, crate::id::ArrivalNumber>,
     /// Turns that only block a run which could not be taken up.
     pub(crate) blocked: Vec<TurnCommit>,
     pub(crate) suspects: Suspects,
+    /// Attempts that start when the round has ended.
+    pub(crate) gathered: Vec<Fresh>,
     pub(crate) draining: bool,
 }
 
 /// Is a commit that was not answered yet.
-pub(crate) type InFlight = BoxFuture<'static, (Vec<Submitted>, BackendResult<Vec<Verdict>>)>;
+pub(crate) type InFlight = BoxFuture<'static, Answered>;
+
+/// Is the answer to a commit.
+pub(crate) struct Answered {
+    pub(crate) lane: u16,
+    pub(crate) submitted: Vec<Submitted>,
+    pub(crate) answer: BackendResult<Vec<Verdict>>,
+}
 
 impl Lane {
     pub(crate) fn new(shared: Arc<Shared>, inputs: mpsc::UnboundedReceiver<LaneInput>) -> Self {
         Self {
             shared,
-            runs: HashMap::new(),
-            dirty: BTreeSet::new(),
-            in_flight: None,
+            runs: Map::default(),
+            dirty: VecDeque::new(),
+            in_flight: Vec::new(),
+            free: COMMIT_LANES.rev().collect(),
             inputs,
             deadlines: BTreeSet::new(),
             to_read: BTreeMap::new(),
             blocked: Vec::new(),
             suspects: Suspects::default(),
+            gathered: Vec::new(),
             draining: false,
         }
     }
@@ -118,9 +125,9 @@ impl Lane {
             let environment = Arc::clone(&self.shared.environment);
             tokio::select! {
                 biased;
-                (submitted, answer) = answered(&mut self.in_flight) => {
-                    self.in_flight = None;
-                    self.on_answer(submitted, answer);
+                answered = answered(&mut self.in_flight) => {
+                    self.free.push(answered.lane);
+                    self.on_answer(answered.submitted, answered.answer);
                 }
                 input = self.inputs.recv() => match input {
                     Some(input) => self.take_round(input),
@@ -131,10 +138,11 @@ impl Lane {
             self.on_deadlines();
             self.read_arrivals();
             self.submit();
+            self.start_gathered();
             let is_done = self.runs.is_empty()
                 && self.blocked.is_empty()
                 && self.suspects.is_empty()
-                && self.in_flight.is_none();
+                && self.in_flight.is_empty();
             if self.draining && is_done {
                 return;
             }
@@ -153,7 +161,11 @@ impl Lane {
 
     fn take(&mut self, input: LaneInput) {
         match input {
-            LaneInput::Started(record, first) => self.begin(&record, &first),
+            LaneInput::Started(runs) => {
+                for (record, first) in runs {
+                    self.begin(&record, &first);
+                }
+            }
             LaneInput::Acquired(runs) => {
                 for acquired in runs {
                     self.approach(acquired);
@@ -168,27 +180,12 @@ impl Lane {
                 }
             }
             LaneInput::Reloaded(run, epoch, acquired) => self.on_reloaded(&run, epoch, *acquired),
-            LaneInput::Outcome {
-                run,
-                epoch,
-                operation,
-                attempt,
-                outcome,
-            } => self.on_outcome(&run, epoch, operation, attempt, outcome),
-            LaneInput::Starting {
-                run,
-                epoch,
-                operation,
-                attempt,
-            } => {
-                if self
-                    .runs
-                    .get(&run)
-                    .is_some_and(|run| run.live.epoch == epoch)
-                {
-                    self.give(&run, Input::Starting { operation, attempt });
+            LaneInput::Outcomes(outcomes) => {
+                for (place, outcome) in outcomes {
+                    self.on_outcome(place, outcome);
                 }
             }
+            LaneInput::Starting(place) => self.on_starting(place),
             LaneInput::Unfit(run, epoch, error) => self.block(&run, epoch, &error),
             LaneInput::ForeignWake(run, epoch) => self.block(&run, epoch, &not_durable().0),
             LaneInput::Owned(owned) => self.take_up_missing(owned),
@@ -370,15 +367,23 @@ impl Lane {
         }
     }
 
-    fn on_outcome(
-        &mut self,
-        id: &WorkflowId,
-        epoch: Epoch,
-        operation: OperationKey,
-        attempt: u32,
-        outcome: Outcome,
-    ) {
-        let Some(run) = self.runs.get_mut(id).filter(|run| run.live.epoch == epoch) else {
+    fn on_starting(&mut self, place: Place) {
+        let run = self.runs.get(&place.run);
+        if run.is_some_and(|run| run.live.epoch == place.epoch) {
+            let (operation, attempt) = (place.operation, place.attempt);
+            self.give(&place.run, Input::Starting { operation, attempt });
+        }
+    }
+
+    fn on_outcome(&mut self, place: Place, outcome: Outcome) {
+        let Place {
+            run: id,
+            epoch,
+            operation,
+            attempt,
+        } = place;
+        let run = self.runs.get_mut(&id);
+        let Some(run) = run.filter(|run| run.live.epoch == epoch) else {
             return;
         };
         if run.attempts.remove(&operation).is_some() {
@@ -388,9 +393,9 @@ impl Lane {
                 outcome,
             };
             if sabotage::makes(Sabotage::AcceptOutcomesTwice) {
-                self.give(id, input.clone());
+                self.give(&id, input.clone());
             }
-            self.give(id, input);
+            self.give(&id, input);
         }
     }
 
@@ -440,7 +445,9 @@ impl Lane {
         }
         if run.has_turn(draining, clock) {
             if run.held_until.is_none_or(|held| held <= now) {
-                self.dirty.insert(id.clone());
+                if !std::mem::replace(&mut run.is_dirty, true) {
+                    self.dirty.push_back(id.clone());
+                }
                 return;
             }
         } else if !run.live.is_idle() {
@@ -567,7 +574,6 @@ impl Lane {
     /// Drops a run without writing anything; its attempts are stopped.
     pub(crate) fn forget(&mut self, id: &WorkflowId) {
         self.note_recovered(id);
-        self.dirty.remove(id);
         self.to_read.remove(id);
         if let Some(mut run) = self.runs.remove(id) {
             run.abort_attempts();
@@ -580,9 +586,10 @@ impl Lane {
     }
 
     fn forget_all(&mut self) {
-        if let Some(in_flight) = self.in_flight.take() {
+        for in_flight in std::mem::take(&mut self.in_flight) {
             self.count_refused(in_flight);
         }
+        self.free = COMMIT_LANES.rev().collect();
         let ids = self.ids();
         for id in ids {
             self.forget(&id);
@@ -598,8 +605,8 @@ impl Lane {
     fn count_refused(&self, in_flight: InFlight) {
         let vitals = Arc::clone(&self.shared.vitals);
         drop(self.shared.spawn("last commit", async move {
-            let (submitted, answer) = in_flight.await;
-            vitals.refuse(refused(submitted.len(), &answer));
+            let answered = in_flight.await;
+            vitals.refuse(refused(answered.submitted.len(), &answered.answer));
         }));
     }
 
@@ -681,13 +688,18 @@ impl Drop for Lane {
     }
 }
 
-async fn answered(
-    in_flight: &mut Option<InFlight>,
-) -> (Vec<Submitted>, BackendResult<Vec<Verdict>>) {
-    match in_flight {
-        Some(future) => future.as_mut().await,
-        None => std::future::pending().await,
-    }
+/// Waits for the first answer to one of the commits, which is in flight no longer then.
+async fn answered(in_flight: &mut Vec<InFlight>) -> Answered {
+    poll_fn(|context| {
+        for (at, commit) in in_flight.iter_mut().enumerate() {
+            if let Poll::Ready(answered) = commit.as_mut().poll(context) {
+                drop(in_flight.remove(at));
+                return Poll::Ready(answered);
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 async fn sleep_if(deadline: Option<Duration>, environment: &dyn crate::clock::Environment) {

@@ -13,6 +13,7 @@ mod attempt;
 mod build;
 mod claims;
 mod commit;
+mod gathered;
 mod health;
 mod keeper;
 pub(crate) mod lane;

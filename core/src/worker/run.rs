@@ -12,6 +12,8 @@ use crate::context::CancelFlag;
 use crate::engine::live::{Draft, Input, Live};
 use crate::history::OperationKey;
 use crate::id::{ArrivalNumber, BuildId};
+use crate::map::Map;
+use crate::worker::gathered::Stop;
 
 /// Is how far away the next due time must be for a run to be parked at once.
 const PARK_AT_ONCE: Duration = Duration::from_secs(10);
@@ -44,14 +46,14 @@ pub(crate) enum Waiting {
 /// Is an attempt that runs here.
 pub(crate) struct Attempt {
     pub(crate) number: u32,
-    pub(crate) task: Box<dyn Abort>,
+    pub(crate) stop: Stop,
     pub(crate) cancelled: CancelFlag,
 }
 
 impl Attempt {
     pub(crate) fn stop(&self) {
         self.cancelled.raise();
-        self.task.abort();
+        self.stop.abort();
     }
 }
 
@@ -60,9 +62,11 @@ pub(crate) struct Run {
     pub(crate) live: Live,
     pub(crate) waiting: Waiting,
     pub(crate) queued: VecDeque<Input>,
-    pub(crate) attempts: BTreeMap<OperationKey, Attempt>,
+    pub(crate) attempts: Map<OperationKey, Attempt>,
     /// Opens when the start of an attempt was recorded.
     pub(crate) gates: BTreeMap<OperationKey, oneshot::Sender<()>>,
+    /// Whether it waits in the lane's queue of runs that have a turn.
+    pub(crate) is_dirty: bool,
     pub(crate) deadline: Option<Duration>,
     pub(crate) held_until: Option<Duration>,
     pub(crate) idle_since: Option<Duration>,
@@ -91,8 +95,9 @@ impl Run {
             live,
             waiting: Waiting::No,
             queued: VecDeque::new(),
-            attempts: BTreeMap::new(),
+            attempts: Map::default(),
             gates: BTreeMap::new(),
+            is_dirty: false,
             deadline: None,
             held_until: None,
             idle_since: None,
@@ -207,10 +212,26 @@ impl Run {
         opened
     }
 
+    /// Lets attempts begin whose start was committed, and ends those that are no longer wanted.
+    pub(crate) fn release_and_stop(&mut self, draft: &Draft) {
+        for operation in &draft.release {
+            if let Some(gate) = self.gates.remove(operation) {
+                let _ = gate.send(());
+            }
+        }
+        for operation in &draft.stop {
+            if let Some(attempt) = self.attempts.remove(operation) {
+                attempt.stop();
+            }
+        }
+    }
+
     /// Stops the attempts, and returns what the run must be told of that.
     pub(crate) fn abandon_attempts(&mut self) -> Vec<Input> {
-        let abandoned = std::mem::take(&mut self.attempts).into_iter();
+        let mut abandoned: Vec<_> = std::mem::take(&mut self.attempts).into_iter().collect();
+        abandoned.sort_by(|(one, _), (other, _)| one.cmp(other));
         abandoned
+            .into_iter()
             .map(|(operation, attempt)| {
                 attempt.stop();
                 Input::Abandoned {

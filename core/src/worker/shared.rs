@@ -16,16 +16,17 @@ use crate::hub::Hub;
 use crate::id::{QueueName, WorkerId};
 use crate::identity::RunKind;
 use crate::registry::{Dependencies, Registration, Registry};
+use crate::worker::gathered::QuickOnes;
 use crate::worker::health::Vitals;
 use crate::worker::lane::LaneInput;
 use crate::worker::load::Load;
 use crate::worker::program::program_of;
 
-/// Numbers the lanes of a worker: each has one request in flight.
-pub(crate) const COMMIT_LANE: u16 = 0;
-pub(crate) const START_LANE: u16 = 1;
-pub(crate) const ACQUIRE_LANE: u16 = 2;
-pub(crate) const LANES: u16 = 3;
+/// Numbers the lanes of a worker: each has one request in flight. Those from `COMMIT_LANES` on are for commits.
+pub(crate) const START_LANE: u16 = 0;
+pub(crate) const ACQUIRE_LANE: u16 = 1;
+pub(crate) const COMMIT_LANES: std::ops::Range<u16> = 2..LANES;
+pub(crate) const LANES: u16 = 4;
 
 /// Holds a worker's options, checked.
 #[derive(Debug, Clone)]
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) serves: Serves,
     pub(crate) vitals: Arc<Vitals>,
     pub(crate) slots: Arc<Semaphore>,
+    pub(crate) quick: QuickOnes,
     pub(crate) load: Load,
     take_ups: AtomicU64,
     pub(crate) nudge: Arc<Notify>,
@@ -88,6 +90,7 @@ impl Shared {
             options: parts.options,
             serves: parts.serves,
             vitals: Arc::new(Vitals::new(worker, Arc::clone(&parts.environment))),
+            quick: QuickOnes::default(),
             load: Load::default(),
             take_ups: AtomicU64::new(0),
             nudge: Arc::new(Notify::new()),

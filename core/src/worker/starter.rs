@@ -7,9 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::backend::{Error as BackendError, Kind, RunRecord, StartRun, Started};
+use crate::backend::{
+    Error as BackendError, Kind, Lane, Result as BackendResult, RunRecord, StartRun, Started,
+};
 use crate::hub::StartHere;
 use crate::id::{ArrivalNumber, Epoch, Segment};
 use crate::status::Status;
@@ -23,6 +25,13 @@ const STARTS_AT_ONCE: usize = 512;
 pub(crate) async fn run(shared: Arc<Shared>, mut starts: mpsc::UnboundedReceiver<StartHere>) {
     let mut batch = Vec::new();
     while starts.recv_many(&mut batch, STARTS_AT_ONCE).await > 0 {
+        // Whoever is about to start a run does so before the batch is full.
+        tokio::task::yield_now().await;
+        while batch.len() < STARTS_AT_ONCE
+            && let Ok(start) = starts.try_recv()
+        {
+            batch.push(start);
+        }
         start_all(&shared, std::mem::take(&mut batch)).await;
     }
 }
@@ -31,11 +40,27 @@ async fn start_all(shared: &Shared, batch: Vec<StartHere>) {
     let has_room =
         shared.vitals.live.load(Ordering::SeqCst) + batch.len() <= shared.options.live_max;
     let owned = has_room && !shared.is_draining();
-    let lane = owned.then(|| shared.lane_of(START_LANE));
     let runs: Vec<_> = batch.iter().map(|start| start.run.clone()).collect();
+    let (asked, answer) = ask(shared, owned.then(|| shared.lane_of(START_LANE)), runs).await;
+    match answer {
+        Ok(started) if owned => hand_on(shared, batch, started, asked),
+        Ok(started) => {
+            reply(batch.into_iter().map(|start| start.reply).zip(started));
+            shared.nudge.notify_one();
+        }
+        Err(error) => refuse_all(shared, batch, &error),
+    }
+}
+
+/// Asks the backend until it answers clearly.
+async fn ask(
+    shared: &Shared,
+    lane: Option<Lane>,
+    runs: Vec<StartRun>,
+) -> (Asked, BackendResult<Vec<Started>>) {
     let mut pause = Duration::from_millis(5);
     let mut asked = Asked::Once;
-    let answer = loop {
+    loop {
         match shared.heard(shared.backend.start(lane, runs.clone()).await) {
             Err(error)
                 if error.kind() == Kind::Unclear
@@ -45,19 +70,8 @@ async fn start_all(shared: &Shared, batch: Vec<StartHere>) {
                 shared.environment.sleep(pause).await;
                 pause = (pause * 2).min(Duration::from_secs(1));
             }
-            answer => break answer,
+            answer => return (asked, answer),
         }
-    };
-    match answer {
-        Ok(started) => {
-            for (start, started) in batch.into_iter().zip(started) {
-                hand_on(shared, start, started, owned.then_some(asked));
-            }
-            if !owned {
-                shared.nudge.notify_one();
-            }
-        }
-        Err(error) => refuse_all(shared, batch, &error),
     }
 }
 
@@ -68,25 +82,38 @@ enum Asked {
     Again,
 }
 
-fn hand_on(shared: &Shared, start: StartHere, started: Started, owned: Option<Asked>) {
-    match (&started, owned) {
-        (Started::New, Some(_)) => {
-            shared.vitals.live.fetch_add(1, Ordering::SeqCst);
-            let record = owned_here(shared, &start.run);
-            let input = LaneInput::Started(Box::new(record), Box::new(start.first));
-            drop(shared.lane.send(input));
+/// Hands the runs that this worker started to its lane, all at once, so that they share a commit; then replies.
+fn hand_on(shared: &Shared, batch: Vec<StartHere>, started: Vec<Started>, asked: Asked) {
+    let mut begun = Vec::new();
+    let mut replies = Vec::new();
+    for (start, started) in batch.into_iter().zip(started) {
+        match (&started, asked) {
+            (Started::New, _) => begun.push((owned_here(shared, &start.run), start.first)),
+            (Started::Exists(existing), Asked::Again) => look_for(shared, existing),
+            (Started::Exists(_), Asked::Once) => {}
         }
-        (Started::Exists(existing), Some(Asked::Again))
-            if existing.owner == Some(shared.worker()) =>
-        {
-            // The first asking may have started it; if the run is live already, this changes nothing.
-            let id = existing.identity.workflow_id.clone();
-            let owned = vec![(id, existing.epoch)];
-            drop(shared.lane.send(LaneInput::Owned(owned)));
-        }
-        _ => {}
+        replies.push((start.reply, started));
     }
-    drop(start.reply.send(Ok(started)));
+    if !begun.is_empty() {
+        shared.vitals.live.fetch_add(begun.len(), Ordering::SeqCst);
+        drop(shared.lane.send(LaneInput::Started(begun)));
+    }
+    reply(replies);
+}
+
+fn reply(replies: impl IntoIterator<Item = (oneshot::Sender<BackendResult<Started>>, Started)>) {
+    for (reply, started) in replies {
+        drop(reply.send(Ok(started)));
+    }
+}
+
+/// Looks for a run that the first of several askings may have started; if it is live already, this changes nothing.
+fn look_for(shared: &Shared, existing: &RunRecord) {
+    if existing.owner == Some(shared.worker()) {
+        let id = existing.identity.workflow_id.clone();
+        let owned = vec![(id, existing.epoch)];
+        drop(shared.lane.send(LaneInput::Owned(owned)));
+    }
 }
 
 /// Returns the row of a run that this worker just started.

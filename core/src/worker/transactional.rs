@@ -32,7 +32,7 @@ pub(super) async fn run(
     shared: &Arc<Shared>,
     definition: &'static TaskDefinition,
     body: TransactionalBody,
-    request: AttemptRequest,
+    request: Box<AttemptRequest>,
 ) -> Result<Outcome> {
     let key = OutcomeKey {
         run: request.identity.workflow_id.clone(),
@@ -86,7 +86,7 @@ async fn run_inside(
     shared: &Arc<Shared>,
     definition: &'static TaskDefinition,
     body: TransactionalBody,
-    request: AttemptRequest,
+    request: Box<AttemptRequest>,
     transaction: &mut dyn Transaction,
 ) -> Outcome {
     let name = definition.name;

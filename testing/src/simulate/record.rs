@@ -15,12 +15,13 @@ use longhaul_core::id::{Epoch, QueueName, WorkerId, WorkflowId, WriteId};
 use crate::wire::Applied;
 
 /// Lists the rare branches that a simulation worth its name reaches.
-pub(crate) const MARKS: [&str; 26] = [
+pub(crate) const MARKS: [&str; 27] = [
     "answer of a start lost, then asked again",
     "attempt in a queue lost",
     "attempt lost",
     "cancel reached a subworkflow",
     "commit asked again after it was applied",
+    "commit beside another of its worker",
     "commit of several turns",
     "end undone by an arrival",
     "late outcome refused",
@@ -76,6 +77,7 @@ pub(crate) struct Log {
     writes: HashSet<WriteId>,
     starts: HashSet<WorkflowId>,
     dead: BTreeSet<WorkerId>,
+    first_lanes: HashMap<WorkerId, u16>,
     /// When each worker was taken over.
     pub(crate) taken_over: HashMap<WorkerId, Timestamp>,
 }
@@ -127,6 +129,11 @@ impl Log {
             }
             Applied::Commit(lane, turns, Ok(verdicts)) => {
                 self.trace.add(b"commit");
+                // The first lane is taken unless a commit is under way on it.
+                let first = *self.first_lanes.entry(lane.worker).or_insert(lane.number);
+                if lane.number != first {
+                    self.mark("commit beside another of its worker");
+                }
                 if turns.len() > 1 {
                     self.mark("commit of several turns");
                 }

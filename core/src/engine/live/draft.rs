@@ -6,6 +6,9 @@ use crate::id::{DataKey, TaskName};
 use crate::payload::Payload;
 use crate::status::Status;
 
+/// Is the most events that room is kept for.
+const EVENTS_KEPT: usize = 64;
+
 /// Is something that a run takes in.
 #[derive(Debug, Clone)]
 pub(crate) enum Input {
@@ -58,6 +61,22 @@ impl Draft {
     /// Tells whether there is nothing to commit.
     pub(crate) fn is_empty(&self) -> bool {
         self.events.is_empty() && !self.drains
+    }
+
+    /// Forgets everything and keeps the room for as much again, unless it was uncommonly much.
+    pub(crate) fn emptied(mut self) -> Self {
+        if self.events.capacity() > EVENTS_KEPT {
+            return Self::default();
+        }
+        self.events.clear();
+        self.start.clear();
+        self.inputs.clear();
+        Self {
+            events: self.events,
+            start: self.start,
+            inputs: self.inputs,
+            ..Self::default()
+        }
     }
 
     /// Returns the local task whose scheduling is all that it says, which may start before the turn is written.

@@ -70,6 +70,8 @@ pub(crate) struct Live {
     handed_out: BTreeSet<OperationKey>,
     room: Room,
     draft: Draft,
+    /// Room for the draft after this one.
+    spare: Draft,
     stuck: Option<Stuck>,
 }
 
@@ -201,6 +203,7 @@ impl Live {
             handed_out: BTreeSet::new(),
             room: how.room,
             draft: Draft::default(),
+            spare: Draft::default(),
             stuck: None,
         }
     }
@@ -306,13 +309,18 @@ impl Live {
 
     /// Hands out the draft and the number of the turn's first event, and makes room for the next one.
     pub(crate) fn hand_out_draft(&mut self) -> Draft {
-        let draft = std::mem::take(&mut self.draft);
+        let draft = std::mem::replace(&mut self.draft, std::mem::take(&mut self.spare));
         if !draft.events.is_empty() {
             self.next_turn = self.next_turn.next();
             self.next_event.0 += draft.events.len() as u64;
         }
         self.writes += 1;
         draft
+    }
+
+    /// Takes back a draft that was committed and acted upon, for its room.
+    pub(crate) fn take_back(&mut self, draft: Draft) {
+        self.spare = draft.emptied();
     }
 
     /// Forgets what was not committed; the run can then only be given up.

@@ -1,0 +1,261 @@
+//! Attempts that start in one round of the lane: polled once beside each other, and apart from then on.
+//!
+//! To spawn a task for each attempt costs a wake-up of another thread, which is more than many attempts take. So a round
+//! spawns one task, which polls each of its attempts once; those that have not ended go on in tasks of their own.
+//!
+//! Invariants: an attempt is polled by one task at a time, with its slot, while the lease is trusted, and not after it
+//! was stopped. Only what was quick to its first await when it last began is gathered, so that an attempt waits for
+//! another's computation at most once after that became slow; nothing here but when an attempt runs depends on that.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use crate::clock::{Abort, BoxFuture};
+use crate::engine::execution::panic_error;
+use crate::error::{Error, Result};
+use crate::history::{OperationKey, Outcome};
+use crate::id::{Epoch, WorkflowId};
+use crate::map::Set;
+use crate::worker::attempt::slot;
+use crate::worker::lane::{Lane, LaneInput};
+use crate::worker::shared::Shared;
+
+/// Is how long a poll may take that others wait for: about what it costs to spawn a task.
+const QUICK: Duration = Duration::from_micros(100);
+
+/// Is the most attempts that one task polls, so that a large round is spread over the threads.
+const GATHERED_MAX: usize = 32;
+
+/// Is what an attempt comes to; an error when this process cannot run it.
+type Ended = Result<Outcome, Error>;
+
+/// Says which attempt of which ownership.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) run: WorkflowId,
+    pub(crate) epoch: Epoch,
+    pub(crate) operation: OperationKey,
+    pub(crate) attempt: u32,
+}
+
+/// Is an attempt that was not polled yet.
+pub(crate) struct Fresh {
+    pub(crate) place: Place,
+    /// Opens once the start is recorded, when that is to be awaited.
+    pub(crate) gate: Option<oneshot::Receiver<()>>,
+    pub(crate) body: BoxFuture<'static, Ended>,
+    pub(crate) stop: Stop,
+}
+
+/// Stops an attempt wherever it is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stop(Arc<Mutex<Whereabouts>>);
+
+#[derive(Debug, Default)]
+enum Whereabouts {
+    #[default]
+    Gathered,
+    Apart(Box<dyn Abort>),
+    Stopped,
+}
+
+impl Abort for Stop {
+    fn abort(&self) {
+        let mut whereabouts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Whereabouts::Apart(task) = &*whereabouts {
+            task.abort();
+        }
+        *whereabouts = Whereabouts::Stopped;
+    }
+}
+
+impl Stop {
+    fn is_stopped(&self) -> bool {
+        let whereabouts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(*whereabouts, Whereabouts::Stopped)
+    }
+
+    /// Hands over to the task that the attempt goes on in.
+    fn is_in(&self, task: Box<dyn Abort>) {
+        let mut whereabouts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match *whereabouts {
+            Whereabouts::Stopped => task.abort(),
+            Whereabouts::Gathered | Whereabouts::Apart(_) => {
+                *whereabouts = Whereabouts::Apart(task);
+            }
+        }
+    }
+}
+
+/// Names the operations that were quick to their first await when they last began.
+#[derive(Debug, Default)]
+pub(crate) struct QuickOnes(RwLock<Set<Arc<str>>>);
+
+impl QuickOnes {
+    fn has(&self, operation: &OperationKey) -> bool {
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        names.contains(&operation.name)
+    }
+
+    fn note(&self, operation: &OperationKey, is_quick: bool) {
+        if self.has(operation) == is_quick {
+            return;
+        }
+        let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if is_quick {
+            names.insert(Arc::clone(&operation.name));
+        } else {
+            names.remove(&operation.name);
+        }
+    }
+}
+
+impl Lane {
+    /// Lets the attempts of this round begin.
+    pub(crate) fn start_gathered(&mut self) {
+        let mut gathered = std::mem::take(&mut self.gathered).into_iter().peekable();
+        while gathered.peek().is_some() {
+            let some = gathered.by_ref().take(GATHERED_MAX).collect();
+            let shared = Arc::clone(&self.shared);
+            self.shared
+                .spawn("attempts", async move { poll_each(&shared, some) });
+        }
+    }
+
+    /// Starts an attempt with the others of this round, or apart when they would wait for it or it for something.
+    pub(crate) fn start_fresh(&mut self, fresh: Fresh) {
+        if fresh.gate.is_none() && self.shared.quick.has(&fresh.place.operation) {
+            self.gathered.push(fresh);
+        } else {
+            go_apart(&self.shared, fresh, None);
+        }
+    }
+}
+
+/// Polls each attempt once; after one that took long, the others need not wait for the next.
+fn poll_each(shared: &Arc<Shared>, gathered: Vec<Fresh>) {
+    let mut before = shared.environment.elapsed();
+    let mut is_late = false;
+    let mut all_ended = Vec::with_capacity(gathered.len());
+    for fresh in gathered {
+        if fresh.stop.is_stopped() {
+            give_up(fresh);
+            continue;
+        }
+        let slot = Arc::clone(&shared.slots).try_acquire_owned();
+        match slot {
+            Ok(slot) if !is_late && shared.is_trusted() => {
+                let operation = fresh.place.operation.clone();
+                all_ended.extend(poll_first(shared, fresh, slot));
+                let now = shared.environment.elapsed();
+                is_late = now.saturating_sub(before) > QUICK;
+                if is_late {
+                    tell(shared, std::mem::take(&mut all_ended));
+                }
+                shared.quick.note(&operation, !is_late);
+                before = now;
+            }
+            Ok(slot) if shared.is_trusted() => go_apart(shared, fresh, Some(slot)),
+            _ => go_apart(shared, fresh, None),
+        }
+    }
+    tell(shared, all_ended);
+}
+
+/// Polls an attempt once, and returns what it came to. Whoever polls it next gives it a waker of its own, so that none is
+/// needed here.
+fn poll_first(
+    shared: &Arc<Shared>,
+    mut fresh: Fresh,
+    slot: OwnedSemaphorePermit,
+) -> Option<(Place, Ended)> {
+    let mut context = Context::from_waker(Waker::noop());
+    match poll_caught(&mut fresh.body, &mut context) {
+        Poll::Ready(ended) => {
+            drop(slot);
+            let place = fresh.place.clone();
+            give_up(fresh);
+            return Some((place, ended));
+        }
+        Poll::Pending if fresh.stop.is_stopped() => give_up(fresh),
+        Poll::Pending => go_apart(shared, fresh, Some(slot)),
+    }
+    None
+}
+
+/// Runs an attempt in a task of its own: once it has a slot; with a gate, once its start is recorded too.
+fn go_apart(shared: &Arc<Shared>, fresh: Fresh, slot: Option<OwnedSemaphorePermit>) {
+    let stop = fresh.stop.clone();
+    let worker = Arc::clone(shared);
+    stop.is_in(shared.spawn("attempt", run_apart(worker, fresh, slot)));
+}
+
+async fn run_apart(shared: Arc<Shared>, fresh: Fresh, held: Option<OwnedSemaphorePermit>) {
+    let is_first_poll = held.is_none();
+    let _slot = match held {
+        Some(slot) => slot,
+        None => match slot(&shared).await {
+            Some(slot) => slot,
+            None => return,
+        },
+    };
+    let Fresh {
+        place,
+        gate,
+        mut body,
+        stop: _,
+    } = fresh;
+    if let Some(recorded) = gate {
+        let starting = LaneInput::Starting(place.clone());
+        drop(shared.lane.send(starting));
+        if recorded.await.is_err() {
+            return;
+        }
+    }
+    let mut began = is_first_poll.then(|| shared.environment.elapsed());
+    let polled = |context: &mut Context<'_>| {
+        let polled = poll_caught(&mut body, context);
+        if let Some(began) = began.take() {
+            let took = shared.environment.elapsed().saturating_sub(began);
+            shared.quick.note(&place.operation, took <= QUICK);
+        }
+        polled
+    };
+    let ended = poll_fn(polled).await;
+    tell(&shared, vec![(place, ended)]);
+}
+
+fn poll_caught(body: &mut BoxFuture<'static, Ended>, context: &mut Context<'_>) -> Poll<Ended> {
+    catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(context)))
+        .unwrap_or_else(|panic| Poll::Ready(Ok(Err(panic_error("attempt", &*panic)))))
+}
+
+/// Drops an attempt; a destructor in it that panics concerns no other.
+fn give_up(fresh: Fresh) {
+    if catch_unwind(AssertUnwindSafe(|| drop(fresh))).is_err() {
+        tracing::error!("a destructor of an attempt panicked");
+    }
+}
+
+/// Tells the lane what attempts came to, all at once, so that their runs share the next commit.
+fn tell(shared: &Shared, all_ended: Vec<(Place, Ended)>) {
+    let mut outcomes = Vec::with_capacity(all_ended.len());
+    for (place, ended) in all_ended {
+        match ended {
+            Ok(outcome) => outcomes.push((place, outcome)),
+            Err(unfit) => drop(
+                shared
+                    .lane
+                    .send(LaneInput::Unfit(place.run, place.epoch, unfit)),
+            ),
+        }
+    }
+    if !outcomes.is_empty() {
+        drop(shared.lane.send(LaneInput::Outcomes(outcomes)));
+    }
+}
