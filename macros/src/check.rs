@@ -6,7 +6,7 @@
 use proc_macro2::TokenTree;
 use quote::ToTokens;
 use syn::spanned::Spanned as _;
-use syn::{Error, FnArg, ItemFn, Pat, PatType, Result, ReturnType, Signature, Type};
+use syn::{Error, FnArg, ItemFn, Pat, PatType, Result, ReturnType, Safety, Signature, Type};
 
 use crate::function::{Function, Kind, mentions_self};
 use crate::path::{any_token, is_named, spelled};
@@ -176,8 +176,10 @@ fn check_qualifiers(kind: Kind, signature: &Signature) -> Result<()> {
             ),
         ))
     };
-    if let Some(word) = &signature.unsafety {
-        return refused(word.span, "unsafe");
+    match &signature.safety {
+        Safety::Unsafe(word) => return refused(word.span, "unsafe"),
+        Safety::Safe(word) => return refused(word.span, "safe"),
+        Safety::Default => {}
     }
     if let Some(abi) = &signature.abi {
         return refused(abi.extern_token.span, "extern");
