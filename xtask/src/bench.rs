@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
-use crate::process::{cargo, root};
+use crate::process::{cargo, target};
 use crate::servers::{Servers, stop_on_signal};
+use crate::weight;
 
 /// Says what to measure.
 #[derive(Debug, clap::Args)]
@@ -22,17 +23,21 @@ pub(crate) struct Arguments {
     /// Write RESULTS.md and its plots into a folder, such as `benches`
     #[arg(long)]
     report: Option<PathBuf>,
+    /// Measure how long a user's program takes to compile, and nothing else
+    #[arg(long)]
+    build: bool,
 }
 
 /// Builds the benchmarks, starts servers that lose nothing, and measures.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.build {
+        return weight::measure();
+    }
     let build = ["build", "--release", "--package", "longhaul-benches"];
     ensure!(cargo(&build).status()?.success(), "the build failed");
     stop_on_signal(0)?;
     let servers = Servers::start_to_measure()?;
-    let target =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let mut bench = std::process::Command::new(target.join("release/longhaul-bench"));
+    let mut bench = std::process::Command::new(target().join("release/longhaul-bench"));
     bench.arg("run").envs(servers.variables());
     let options = [
         ("--only", &arguments.only),

@@ -15,6 +15,7 @@ mod test;
 mod tidy;
 mod unpack;
 mod verify;
+mod weight;
 
 use std::process::ExitCode;
 

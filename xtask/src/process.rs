@@ -14,6 +14,12 @@ pub(crate) fn root() -> PathBuf {
     here.parent().unwrap_or(here).to_path_buf()
 }
 
+/// Returns the folder that cargo builds into.
+pub(crate) fn target() -> PathBuf {
+    let named = std::env::var_os("CARGO_TARGET_DIR");
+    named.map_or_else(|| root().join("target"), PathBuf::from)
+}
+
 /// Makes a command that runs cargo in the workspace.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -71,6 +77,16 @@ pub(crate) fn stream(command: &mut Command) -> Result<(String, bool)> {
         }
     }
     Ok((text, child.wait()?.success()))
+}
+
+/// Runs a command and returns what it printed.
+pub(crate) fn printed(command: &mut Command) -> Result<String> {
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("{command:?} cannot be started"))?;
+    ensure!(output.status.success(), "{command:?} failed");
+    String::from_utf8(output.stdout).context("output that is not UTF-8")
 }
 
 /// Tells whether a program answers to `--version`.

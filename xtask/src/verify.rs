@@ -4,10 +4,10 @@ use anyhow::Result;
 
 use crate::package::TOY;
 use crate::process::{cargo, root, step};
-use crate::{deny, diagram, tidy};
+use crate::{deny, diagram, tidy, weight};
 
 /// Lists the feature sets of the facade that must build alone.
-const FEATURES: [&str; 10] = [
+const FEATURES: [&str; 11] = [
     "",
     "macros",
     "memory",
@@ -15,6 +15,7 @@ const FEATURES: [&str; 10] = [
     "sqlx",
     "sqlite,sqlx",
     "postgres",
+    "sqlite,postgres",
     "redis",
     "testing",
     "full",
@@ -70,6 +71,7 @@ pub(crate) fn run() -> Result<()> {
         ];
         step(&name, &mut cargo(&arguments))?;
     }
+    weight::check()?;
     let mut docs = cargo(&["doc", "--workspace", "--no-deps"]);
     step("docs", docs.env("RUSTDOCFLAGS", "-D warnings"))?;
     deny::run()
