@@ -1,4 +1,5 @@
-//! The project's own commands: `cargo xtask test | servers | verify | package | simulate | bench | fix | diagram`.
+//! The project's own commands: `cargo xtask test | servers | verify | package | simulate | bench | instructions | fix |
+//! diagram`.
 //!
 //! Invariants: `verify` changes no tracked file; `test` counts every backend or fails. What a command needs and the
 //! machine lacks, it installs itself, below `target/`; servers come from Debian's packages.
@@ -7,6 +8,7 @@
 mod bench;
 mod deny;
 mod diagram;
+mod instructions;
 mod package;
 mod process;
 mod servers;
@@ -44,6 +46,8 @@ enum Command {
     Simulate(simulate::Arguments),
     /// Measure every workload on every backend beside the limits of this machine
     Bench(bench::Arguments),
+    /// Count the instructions of a fixed amount of work, and compare them with those that are known
+    Instructions(instructions::Arguments),
     /// Render the status diagram of docs/status.md
     Diagram,
 }
@@ -57,6 +61,7 @@ fn main() -> ExitCode {
         Command::Fix => verify::fix(),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
+        Command::Instructions(arguments) => instructions::run(&arguments),
         Command::Diagram => diagram::write(),
     };
     match done {

@@ -1,4 +1,4 @@
-//! Finding the servers' programs, and installing Debian's when root may.
+//! Finding programs of servers and tools, and installing Debian's when root may.
 
 use std::fs;
 use std::io::Write as _;
@@ -32,12 +32,12 @@ pub(crate) fn postgres() -> Result<String> {
 
 /// Returns the program.
 pub(crate) fn pgbouncer() -> Result<PathBuf> {
-    let places = || path().into_iter().chain(["/usr/sbin".into()]);
-    found_or_installed("pgbouncer", || {
-        places()
-            .map(|folder: PathBuf| folder.join("pgbouncer"))
-            .find(|program| program.is_file())
-    })
+    program("pgbouncer", "/usr/sbin")
+}
+
+/// Returns the program, which counts instructions.
+pub(crate) fn valgrind() -> Result<PathBuf> {
+    program("valgrind", "/usr/bin")
 }
 
 /// Returns the folder of Redis' programs.
@@ -50,6 +50,16 @@ pub(crate) fn redis() -> Result<String> {
         .to_str()
         .context("a folder whose name is not UTF-8")?
         .to_owned())
+}
+
+/// Returns the program that bears the name of its package; Debian puts it into `folder`.
+fn program(name: &str, folder: &str) -> Result<PathBuf> {
+    let places = || path().into_iter().chain([folder.into()]);
+    found_or_installed(name, || {
+        places()
+            .map(|folder: PathBuf| folder.join(name))
+            .find(|program| program.is_file())
+    })
 }
 
 fn found_or_installed(package: &str, find: impl Fn() -> Option<PathBuf>) -> Result<PathBuf> {

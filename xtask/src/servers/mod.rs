@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result};
 use longhaul_core::clock::random_bytes_of_the_system;
 
 use self::account::Account;
+pub(crate) use self::find::valgrind;
 use self::running::Guard;
 pub(crate) use self::running::stop_on_signal;
 
