@@ -97,6 +97,15 @@ pub(crate) fn resident_bytes(process: &str) -> Result<f64> {
     Ok(resident.parse::<f64>()? * PAGE_BYTES)
 }
 
+/// Returns the most memory that this process has had in use.
+pub(crate) fn peak_bytes() -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = line.and_then(|rest| rest.split_whitespace().next());
+    let kilobytes = kilobytes.ok_or_else(|| Error::failed("/proc/self/status"))?;
+    Ok(kilobytes.parse::<f64>()? * 1_024.0)
+}
+
 /// Counts how often disks were told to keep what they have, which `fdatasync` does.
 fn disk_flushes() -> Option<f64> {
     let disks = std::fs::read_to_string("/proc/diskstats").ok()?;

@@ -1,7 +1,7 @@
-//! The project's benchmarks: workloads W1 to W10 on every backend, each beside the limit of the same machine.
+//! The project's benchmarks: workloads W1 to W10 and SCALE on every backend, each beside the limit of the same machine.
 //!
 //! Run by `cargo xtask bench`, which starts the servers. Invariants: workloads go through the public API with default
-//! options, in processes of their own where they must die or idle; nothing else is measured at the same time.
+//! options where a row's note says nothing else, in processes of their own where they must die or idle; nothing else is measured at the same time.
 
 mod count;
 mod limit;
@@ -19,7 +19,7 @@ use longhaul::Result;
 
 use crate::row::Row;
 use crate::subject::{Engine, Subject};
-use crate::workload::Workload;
+use crate::workload::{Shape, Workload};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -45,6 +45,18 @@ enum Command {
         #[arg(long)]
         url: String,
     },
+    /// Be one of several workers
+    Share {
+        #[arg(long)]
+        url: String,
+    },
+    /// Be the worker of one run with many tasks
+    RunOne {
+        #[arg(long)]
+        url: String,
+        #[arg(long)]
+        shape: Shape,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -69,6 +81,8 @@ async fn main() -> Result<()> {
         Command::Run(run) => measure(&run).await,
         Command::Victim { url } => workload::be_killed(&url).await,
         Command::Idle { url } => workload::be_idle(&url).await,
+        Command::Share { url } => workload::be_a_share(&url).await,
+        Command::RunOne { url, shape } => workload::be_one_run(&url, shape).await,
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// Is one figure, with the limit that it is compared with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Row {
-    /// The workload, from `W1` to `W10`.
+    /// The workload, from `W1` to `W10`, or `SCALE`.
     pub(crate) workload: String,
     /// `memory`, `sqlite`, `postgres` or `redis`.
     pub(crate) backend: String,

@@ -1,9 +1,12 @@
 //! The workflows that are measured: as little of their own as there can be.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use longhaul::prelude::*;
+
+use crate::count::peak_bytes;
 
 /// Wakes the workflows that wait for it.
 pub(crate) const GO: Signal<u32> = Signal::new("go");
@@ -34,6 +37,63 @@ pub(crate) async fn sequence(ctx: Context, count: u32) -> Result<u32> {
 #[workflow]
 pub(crate) async fn fan_out(ctx: Context, count: u32) -> Result<u32> {
     let results = ctx.join_all((0..count).map(trivial)).await?;
+    Ok(results.iter().map(|step| step & 1).sum())
+}
+
+/// Is how far the one run of this process was, and when.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mark {
+    pub(crate) at: Instant,
+    pub(crate) peak_bytes: f64,
+}
+
+static MARKS: Mutex<Vec<Mark>> = Mutex::new(Vec::new());
+
+/// Counts the results that the one run of this process came to.
+static RESULTS: AtomicU32 = AtomicU32::new(0);
+
+/// Returns a mark for each tenth of the results.
+pub(crate) fn marks() -> Vec<Mark> {
+    let marks = MARKS.lock().unwrap_or_else(PoisonError::into_inner);
+    marks.clone()
+}
+
+/// Counts a result, and makes a mark when another tenth of all is there.
+fn count_result(all: u32) {
+    let count = RESULTS.fetch_add(1, Ordering::SeqCst) + 1;
+    if count.is_multiple_of(all / 10) {
+        let mark = Mark {
+            at: Instant::now(),
+            peak_bytes: peak_bytes().unwrap_or_default(),
+        };
+        let mut marks = MARKS.lock().unwrap_or_else(PoisonError::into_inner);
+        marks.push(mark);
+    }
+}
+
+/// Runs tasks one after another, and marks how far it is.
+#[workflow]
+pub(crate) async fn long(ctx: Context, count: u32) -> Result<u32> {
+    let mut sum = 0;
+    for step in 0..count {
+        sum += ctx.run(trivial(step)).await? & 1;
+        count_result(count);
+    }
+    Ok(sum)
+}
+
+/// Runs tasks side by side, and marks how far it is.
+#[workflow]
+pub(crate) async fn wide(ctx: Context, count: u32) -> Result<u32> {
+    let tasks = (0..count).map(|step| {
+        let task = ctx.run(trivial(step));
+        async move {
+            let result = task.await;
+            count_result(count);
+            result
+        }
+    });
+    let results = futures::future::try_join_all(tasks).await?;
     Ok(results.iter().map(|step| step & 1).sum())
 }
 

@@ -1,14 +1,13 @@
 //! W7: how long the workflows of a killed worker take to be done elsewhere.
 
-use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use longhaul::Result;
 use longhaul::prelude::*;
-use longhaul::{Error, Result};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 
+use super::child::{Child, say};
 use super::start_worker;
 use crate::row::Row;
 use crate::subject::Subject;
@@ -23,31 +22,16 @@ const LEASE: Duration = Duration::from_secs(5);
 pub(super) async fn measure(subject: &Subject) -> Result<Vec<Row>> {
     let store = Arc::new(subject.store()?);
     let client = store.client().await?;
-    let mut child = tokio::process::Command::new(std::env::current_exe()?)
-        .args(["victim", "--url", &store.url])
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    let output = child
-        .stdout
-        .take()
-        .ok_or_else(|| Error::failed("the child has an output"))?;
-    let mut lines = BufReader::new(output).lines();
-    lines
-        .next_line()
-        .await?
-        .ok_or_else(|| Error::failed("the victim did not start"))?;
+    let mut victim = Child::start(&["victim", "--url", &store.url])?;
+    victim.line().await?;
     let mut runs = Vec::new();
     for _ in 0..WORKFLOWS {
         runs.push(client.start(five()).await?);
     }
-    lines
-        .next_line()
-        .await?
-        .ok_or_else(|| Error::failed("the victim came to no third task"))?;
+    victim.line().await?;
     let heir = start_worker(&client, Hangs(false)).await?;
     let begun = Instant::now();
-    child.kill().await?;
+    victim.kill().await?;
     for run in &runs {
         run.result().await?;
     }
@@ -70,9 +54,4 @@ pub(crate) async fn be_killed(url: &str) -> Result<()> {
     }
     say("there");
     std::future::pending().await
-}
-
-#[expect(clippy::print_stdout, reason = "its parent reads it")]
-fn say(word: &str) {
-    println!("{word}");
 }

@@ -1,9 +1,11 @@
-//! The workloads W1 to W10, each a function of a subject that returns rows.
+//! The workloads W1 to W10 and SCALE, each a function of a subject that returns rows.
 
+mod child;
 mod kill;
 mod latency;
 mod parked;
 mod replay;
+mod scale;
 mod sequence;
 mod throughput;
 mod timers;
@@ -20,6 +22,7 @@ use crate::workflows::Hangs;
 
 pub(crate) use kill::be_killed;
 pub(crate) use parked::be_idle;
+pub(crate) use scale::{Shape, be_a_share, be_one_run};
 
 /// Names a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
@@ -35,10 +38,11 @@ pub(crate) enum Workload {
     W8,
     W9,
     W10,
+    Scale,
 }
 
 impl Workload {
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::W1,
         Self::W2,
         Self::W3,
@@ -49,6 +53,7 @@ impl Workload {
         Self::W8,
         Self::W9,
         Self::W10,
+        Self::Scale,
     ];
 
     /// Tells whether the workload says something about a backend.
@@ -69,6 +74,7 @@ impl Workload {
             Self::W8 => replay::measure(subject).await,
             Self::W9 => timers::measure(subject).await,
             Self::W10 => throughput::against_volume(subject, limits).await,
+            Self::Scale => scale::measure(subject, limits).await,
         }
     }
 }

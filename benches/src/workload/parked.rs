@@ -1,11 +1,10 @@
 //! W6: what a hundred thousand parked workflows cost a worker.
 
-use std::process::Stdio;
 use std::time::Duration;
 
 use longhaul::{Error, Result};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 
+use super::child::{Child, say};
 use super::{Bench, repeat, start_worker};
 use crate::count::{Counts, cpu_millis, resident_bytes};
 use crate::row::Row;
@@ -67,22 +66,12 @@ struct Idle {
 
 impl Idle {
     async fn watch(store: &Store) -> Result<Self> {
-        let mut child = tokio::process::Command::new(std::env::current_exe()?)
-            .args(["idle", "--url", &store.url])
-            .stdout(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()?;
-        let output = child
-            .stdout
-            .take()
-            .ok_or_else(|| Error::failed("the child has an output"))?;
-        let mut lines = BufReader::new(output).lines();
-        let line = lines.next_line().await?;
-        let line = line.ok_or_else(|| Error::failed("the idle worker said nothing"))?;
+        let mut child = Child::start(&["idle", "--url", &store.url])?;
+        let line = child.line().await?;
         let (resident, cpu) = line
             .split_once(' ')
             .ok_or_else(|| Error::failed("two numbers"))?;
-        child.wait().await?;
+        child.end().await?;
         Ok(Self {
             resident: resident.parse()?,
             cpu_percent: cpu.parse()?,
@@ -100,10 +89,7 @@ pub(crate) async fn be_idle(url: &str) -> Result<()> {
     let used = cpu_millis("self")? - before;
     let percent = used / (WATCHED.as_secs_f64() * 10.0);
     let resident = resident_bytes("self")?;
-    #[expect(clippy::print_stdout, reason = "its parent reads it")]
-    {
-        println!("{resident} {percent}");
-    }
+    say(&format!("{resident} {percent}"));
     worker.shutdown().await?;
     Ok(())
 }
