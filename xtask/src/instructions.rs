@@ -15,7 +15,7 @@ use crate::servers::valgrind;
 /// Is the file of what is known.
 const FILE: &str = "benches/instructions.json";
 
-/// Is by how much a figure may differ from what is known, which is ten times what it differs between two runs.
+/// Is by how much a figure may differ from what is known; between two runs it differs by less than a tenth of a percent.
 const PERCENT_MAX: f64 = 5.0;
 
 /// Says whether to write down what is measured.
