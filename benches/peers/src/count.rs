@@ -1,11 +1,11 @@
 //! What a process and its database did: processor time, memory, statements.
 
-use std::process::Command;
+use anyhow::{Context as _, Result};
 
-use anyhow::{Context as _, Result, ensure};
+use crate::server::psql;
 
 /// Is the unit of `/proc/self/stat`: 100 ticks a second, on every Linux of today.
-const TICK_MS: f64 = 10.0;
+pub(crate) const TICK_MS: f64 = 10.0;
 
 /// Is how many bytes a page of `/proc/self/statm` has.
 const PAGE_BYTES: f64 = 4_096.0;
@@ -37,21 +37,4 @@ pub(crate) fn statements(url: &str) -> Result<Option<f64>> {
          where d.datname = '{database}'"
     );
     Ok(Some(psql(&text)?.parse()?))
-}
-
-fn psql(text: &str) -> Result<String> {
-    let named = |name: &str| std::env::var(name).with_context(|| format!("{name} is not set"));
-    let program = std::path::PathBuf::from(named("LONGHAUL_BENCH_POSTGRES_BIN")?).join("psql");
-    let output = Command::new(program)
-        .args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align"])
-        .args([
-            "--dbname",
-            &named("LONGHAUL_BENCH_POSTGRES")?,
-            "--command",
-            text,
-        ])
-        .output()?;
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "psql failed: {}", complaint.trim());
-    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

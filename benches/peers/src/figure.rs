@@ -19,8 +19,8 @@ pub enum Better {
 pub struct Figure {
     /// What was measured, and in which unit.
     pub measure: String,
-    /// How much of it.
-    pub value: f64,
+    /// How much of it, or why it cannot be measured.
+    pub value: Result<f64, String>,
     /// Whether that is good.
     pub better: Better,
 }
@@ -31,8 +31,18 @@ impl Figure {
     pub fn more(measure: &str, value: f64) -> Self {
         Self {
             measure: measure.to_owned(),
-            value,
+            value: Ok(value),
             better: Better::More,
+        }
+    }
+
+    /// Says why there is no figure.
+    #[must_use]
+    pub fn not_possible(measure: &str, reason: &str) -> Self {
+        Self {
+            measure: measure.to_owned(),
+            value: Err(format!("not possible: {reason}")),
+            better: Better::Less,
         }
     }
 
@@ -75,8 +85,9 @@ mod tests {
     #[test]
     fn percentiles_are_those_of_what_was_measured() {
         let mut times: Vec<_> = (1..=100).rev().map(Duration::from_millis).collect();
-        let values: Vec<_> = latencies(&mut times).iter().map(|one| one.value).collect();
-        assert_eq!(values, [51.0, 100.0]);
-        assert_eq!(latencies(&mut [])[0].value, 0.0);
+        let values = latencies(&mut times).into_iter().map(|one| one.value);
+        assert_eq!(values.collect::<Vec<_>>(), [Ok(51.0), Ok(100.0)]);
+        let none = latencies(&mut []);
+        assert_eq!(none.first().map(|one| &one.value), Some(&Ok(0.0)));
     }
 }

@@ -10,6 +10,7 @@ pub mod figure;
 mod kill;
 pub mod parked;
 pub mod program;
+pub mod server;
 pub mod sizes;
 mod workload;
 

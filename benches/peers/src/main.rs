@@ -82,7 +82,10 @@ async fn measure(
             }
             match subject.pass(workload, store, sizes).await {
                 Ok(figures) => cell.passes.push(figures),
-                Err(cause) => cell.refuse(format!("failed: {cause:#}")),
+                Err(cause) => {
+                    eprintln!("{} {} failed: {cause:#}", subject.name, workload.name());
+                    cell.refuse(format!("failed: {cause:#}"));
+                }
             }
         }
     }

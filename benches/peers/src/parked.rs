@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use futures::{StreamExt as _, TryStreamExt as _};
 use serde::{Deserialize, Serialize};
 
 use crate::child::say;
-use crate::count::{cpu_millis, resident_bytes, statements};
+use crate::count::{TICK_MS, cpu_millis, resident_bytes, statements};
 use crate::engine::{Engine, Program};
 use crate::sizes::Sizes;
 
@@ -14,7 +15,10 @@ use crate::sizes::Sizes;
 const QUIET: f64 = 500.0;
 
 /// Is how often, a second apart, a store is looked at until it is at rest.
-const LOOKS_MAX: usize = 120;
+const LOOKS_MAX: usize = 30;
+
+/// Is how many workflows are started at a time.
+const IN_FLIGHT: usize = 64;
 
 /// Is what an idle worker uses.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,11 +34,15 @@ pub struct Idle {
 /// Starts workflows that wait, and says when all do.
 pub(crate) async fn fill<E: Engine>(url: &str, sizes: &Sizes) -> Result<()> {
     let engine = E::open(url).await?;
-    for at in 0..sizes.parked {
-        engine
-            .start(Program::Waiting, Some(&format!("parked-{at}")))
-            .await?;
-    }
+    let engine = &engine;
+    let start = |at| async move {
+        let id = format!("parked-{at}");
+        engine.start(Program::Waiting, Some(&id)).await
+    };
+    futures::stream::iter((0..sizes.parked).map(start))
+        .buffer_unordered(IN_FLIGHT)
+        .try_for_each(|_| std::future::ready(Ok(())))
+        .await?;
     crate::program::until_waiting(sizes.parked).await;
     engine.rest(sizes.parked).await?;
     until_quiet(url).await?;
@@ -50,7 +58,7 @@ pub(crate) async fn idle<E: Engine>(url: &str, parked: usize, sizes: &Sizes) -> 
     tokio::time::sleep(sizes.settle).await;
     let (asked, cpu) = (statements(url)?, cpu_millis()?);
     tokio::time::sleep(sizes.watched).await;
-    let cpu = cpu_millis()? - cpu;
+    let cpu = (cpu_millis()? - cpu).max(TICK_MS);
     let seconds = sizes.watched.as_secs_f64();
     let asked = statements(url)?
         .zip(asked)

@@ -1,10 +1,10 @@
 //! Where one pass of one engine keeps its records: a database or a file of its own, removed afterwards.
 
-use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use anyhow::{Context as _, Result, ensure};
-use peers::Store;
+use anyhow::{Context as _, Result};
+use peers::server::psql;
+use peers::{Store, server};
 use tempfile::TempDir;
 
 static MADE: AtomicU32 = AtomicU32::new(0);
@@ -29,7 +29,7 @@ impl Place {
         let count = MADE.fetch_add(1, Ordering::Relaxed);
         let name = format!("peers_{}_{count}", std::process::id());
         psql(&format!("create database {name}"))?;
-        let server = named("LONGHAUL_BENCH_POSTGRES")?;
+        let server = server::url()?;
         let (server, _) = server.rsplit_once('/').context("the URL has no database")?;
         Ok(Self {
             url: format!("{server}/{name}"),
@@ -57,21 +57,4 @@ impl Drop for Place {
             eprintln!("{name} is left behind: {cause:#}");
         }
     }
-}
-
-fn psql(text: &str) -> Result<()> {
-    let program = std::path::PathBuf::from(named("LONGHAUL_BENCH_POSTGRES_BIN")?).join("psql");
-    let output = Command::new(program)
-        .args(["--no-psqlrc", "--quiet", "--dbname"])
-        .args([&named("LONGHAUL_BENCH_POSTGRES")?, "--command", text])
-        .output()?;
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "psql failed: {}", complaint.trim());
-    Ok(())
-}
-
-fn named(variable: &str) -> Result<String> {
-    std::env::var(variable).with_context(|| {
-        format!("{variable} is not set; run `cargo xtask bench --peers`, which starts the servers")
-    })
 }

@@ -10,7 +10,7 @@ use crate::machine;
 use crate::row::{Row, short};
 use crate::subject::{OURS, Subject};
 
-const WIDTHS: [usize; 8] = [4, 8, 36, 10, 10, 10, 8, 8];
+const WIDTHS: [usize; 8] = [4, 8, 40, 10, 12, 12, 8, 8];
 
 const HEAD: [&str; 8] = [
     "what", "store", "measure", OURS, "durare", "dbos", "/durare", "/dbos",
@@ -33,7 +33,7 @@ pub(crate) fn print_head() {
 /// Prints rows.
 pub(crate) fn print_rows(rows: &[Row]) {
     for row in rows {
-        print(&cells(row));
+        print(&cells(row).map(|cell| cell.split(':').next().unwrap_or_default().to_owned()));
     }
 }
 
@@ -115,19 +115,21 @@ const NOTES: &str = "
 CPU is that of the process, without the server's. Statements are what `pg_stat_statements` counts, transactions' `begin`
 and `commit` among them. In W5 a message is sent 25 ms after the workflow came to its waiting. In W6 the worker is one
 that was started after the process that parked the workflows had been killed: what an engine keeps in memory it has
-recovered there before it is watched. A workflow that takes less than a byte counts as one byte.
+recovered there before it is watched. A workflow that takes less than a byte counts as one byte, and a worker that uses
+less than a tick of 10 ms as one that uses a tick. In W7 the process is started again the moment that it is killed: how
+long somebody takes to notice is not in that figure.
 ";
 
 fn settings(subject: &Subject) -> String {
     let on = |store: Store| match subject.about.on(store) {
-        Ok(settings) => format!("On {}: {settings}.", store.name()),
+        Ok(settings) => format!("Settings on {}: {settings}.", store.name()),
         Err(reason) => format!("On {}: not possible, {reason}.", store.name()),
     };
     let succession = match subject.about.succession {
-        Succession::TakeOver => "W7: another worker runs already, and notices by itself.",
+        Succession::TakeOver => "W7: other workers take over by themselves, after a lease of 5 s.",
         Succession::Restart => {
-            "W7: no other worker takes over by itself; the process is started again, under its old `executor_id`, the \
-             moment it is killed, and how long somebody takes to notice is not in the figure."
+            "W7: no worker takes over what another has; a process that is started again under the same `executor_id` \
+             recovers it."
         }
     };
     format!("{} {} {succession}", on(Store::Postgres), on(Store::Sqlite))

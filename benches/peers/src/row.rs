@@ -58,10 +58,13 @@ impl Shown {
             };
         }
         let figures = cell.passes.iter().flatten();
-        let passes: Vec<f64> = figures
+        let values = figures
             .filter(|one| one.measure == measure)
-            .map(|one| one.value)
-            .collect();
+            .map(|one| one.value.clone());
+        let passes: Vec<f64> = match values.collect() {
+            Ok(passes) => passes,
+            Err(reason) => return Self::Refused { reason },
+        };
         let mut sorted = passes.clone();
         sorted.sort_by(f64::total_cmp);
         match sorted.get(sorted.len() / 2) {

@@ -71,11 +71,11 @@ impl Subject {
         store: Store,
         sizes: &Sizes,
     ) -> Result<Vec<Figure>> {
-        let place = Place::new(store)?;
         match workload {
-            Workload::W6 => self.parked(&place, sizes).await,
-            Workload::W7 => self.killed(&place).await,
+            Workload::W6 => self.parked(sizes).await,
+            Workload::W7 => self.killed().await,
             _ => {
+                let place = Place::new(store)?;
                 let name = workload.name();
                 let mut process = self.process(&["pass", &name, &place.url])?;
                 Ok(serde_json::from_str(&process.line().await?)?)
@@ -84,12 +84,13 @@ impl Subject {
     }
 
     /// Compares an idle worker beside an empty store with one beside parked workflows.
-    async fn parked(&self, place: &Place, sizes: &Sizes) -> Result<Vec<Figure>> {
-        let empty = self.idle(place, 0).await?;
+    async fn parked(&self, sizes: &Sizes) -> Result<Vec<Figure>> {
+        let place = Place::new(Store::Postgres)?;
+        let empty = self.idle(&place, 0).await?;
         let mut filler = self.process(&["fill", &place.url])?;
         filler.line().await?;
         filler.child.kill().await?;
-        let idle = self.idle(place, sizes.parked).await?;
+        let idle = self.idle(&place, sizes.parked).await?;
         let runs = f64::from(u32::try_from(sizes.parked)?);
         let bytes = (idle.resident_bytes - empty.resident_bytes) / runs;
         Ok(vec![
@@ -108,30 +109,42 @@ impl Subject {
         Ok(serde_json::from_str(&process.line().await?)?)
     }
 
-    /// Kills a worker, and waits for the results of its workflows in the process that follows it.
-    async fn killed(&self, place: &Place) -> Result<Vec<Figure>> {
-        let mut victim = self.process(&["victim", &place.url])?;
-        victim.line().await?;
-        let heir = ["heir", &place.url];
-        let (mut heir, begun) = match self.about.succession {
-            Succession::TakeOver => {
-                let mut heir = self.process(&heir)?;
-                heir.line().await?;
-                let begun = Instant::now();
-                victim.child.kill().await?;
-                (heir, begun)
-            }
+    /// Kills a worker, and waits for the results of its workflows elsewhere.
+    async fn killed(&self) -> Result<Vec<Figure>> {
+        let elsewhere = "s, another worker runs already";
+        let taken_over = match self.about.succession {
+            Succession::TakeOver => Figure::less(elsewhere, self.taken_over().await?.as_secs_f64()),
             Succession::Restart => {
-                let begun = Instant::now();
-                victim.child.kill().await?;
-                let mut heir = self.process(&heir)?;
-                heir.line().await?;
-                (heir, begun)
+                Figure::not_possible(elsewhere, "no worker takes over what another has")
             }
         };
+        let again = self.restarted().await?.as_secs_f64();
+        let again = Figure::less("s, the process is started again at once", again);
+        Ok(vec![taken_over, again])
+    }
+
+    async fn taken_over(&self) -> Result<Duration> {
+        let place = Place::new(Store::Postgres)?;
+        let mut victim = self.process(&["victim", &place.url])?;
+        victim.line().await?;
+        let mut heir = self.process(&["heir", &place.url])?;
         heir.line().await?;
-        let measure = "s from the kill to the last result";
-        Ok(vec![Figure::less(measure, begun.elapsed().as_secs_f64())])
+        let begun = Instant::now();
+        victim.child.kill().await?;
+        heir.line().await?;
+        Ok(begun.elapsed())
+    }
+
+    async fn restarted(&self) -> Result<Duration> {
+        let place = Place::new(Store::Postgres)?;
+        let mut victim = self.process(&["victim", &place.url])?;
+        victim.line().await?;
+        let begun = Instant::now();
+        victim.child.kill().await?;
+        let mut heir = self.process(&["heir", &place.url])?;
+        heir.line().await?;
+        heir.line().await?;
+        Ok(begun.elapsed())
     }
 
     fn process(&self, arguments: &[&str]) -> Result<Process> {

@@ -58,8 +58,11 @@ impl Engine for Longhaul {
     const NAME: &'static str = "longhaul";
     const SUCCESSION: Succession = Succession::TakeOver;
 
-    fn settings(_: Store) -> Result<&'static str, &'static str> {
-        Ok("none; SQLite is `synchronous=full` by default")
+    fn settings(store: Store) -> Result<&'static str, &'static str> {
+        Ok(match store {
+            Store::Postgres => "none",
+            Store::Sqlite => "none; `synchronous=full` is the default",
+        })
     }
 
     async fn open(url: &str) -> Result<Self> {
@@ -109,6 +112,7 @@ impl Engine for Longhaul {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "`map_err` gives it away")]
 fn told(error: longhaul::Error) -> anyhow::Error {
     anyhow::anyhow!("{error:#}")
 }
