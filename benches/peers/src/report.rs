@@ -128,7 +128,7 @@ fn settings(subject: &Subject) -> String {
     let succession = match subject.about.succession {
         Succession::TakeOver => "W7: other workers take over by themselves, after a lease of 5 s.",
         Succession::Restart => {
-            "W7: no worker takes over what another has; a process that is started again under the same `executor_id` \
+            "W7: no worker notices by itself that another is dead; a process that is started again under the same `executor_id` \
              recovers it."
         }
     };

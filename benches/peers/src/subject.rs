@@ -114,9 +114,10 @@ impl Subject {
         let elsewhere = "s, another worker runs already";
         let taken_over = match self.about.succession {
             Succession::TakeOver => Figure::less(elsewhere, self.taken_over().await?.as_secs_f64()),
-            Succession::Restart => {
-                Figure::not_possible(elsewhere, "no worker takes over what another has")
-            }
+            Succession::Restart => Figure::not_possible(
+                elsewhere,
+                "no worker notices by itself that another is dead",
+            ),
         };
         let again = self.restarted().await?.as_secs_f64();
         let again = Figure::less("s, the process is started again at once", again);
