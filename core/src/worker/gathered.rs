@@ -1,7 +1,8 @@
 //! Attempts that start in one round of the lane: polled once beside each other, and apart from then on.
 //!
 //! To spawn a task for each attempt costs a wake-up of another thread, which is more than many attempts take. So a round
-//! spawns one task, which polls each of its attempts once; those that have not ended go on in tasks of their own.
+//! spawns one task, which polls each of its attempts once, or none for a lone one; those that have not ended go on in
+//! tasks of their own.
 //!
 //! Invariants: an attempt is polled by one task at a time, with its slot, while the lease is trusted, and not after it
 //! was stopped. Only what was quick to its first await when it last began is gathered, so that an attempt waits for
@@ -116,8 +117,12 @@ impl QuickOnes {
 }
 
 impl Lane {
-    /// Lets the attempts of this round begin.
+    /// Lets the attempts of this round begin. A lone one is polled here: a workflow that goes step by step would pay for
+    /// two changes of task at each.
     pub(crate) fn start_gathered(&mut self) {
+        if self.gathered.len() == 1 {
+            return poll_each(&self.shared, std::mem::take(&mut self.gathered));
+        }
         let mut gathered = std::mem::take(&mut self.gathered).into_iter().peekable();
         while gathered.peek().is_some() {
             let some = gathered.by_ref().take(GATHERED_MAX).collect();
@@ -257,5 +262,40 @@ fn tell(shared: &Shared, all_ended: Vec<(Place, Ended)>) {
     }
     if !outcomes.is_empty() {
         drop(shared.lane.send(LaneInput::Outcomes(outcomes)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::OperationKind;
+
+    #[test]
+    fn only_what_was_quick_when_it_last_began_is_gathered() {
+        let charge = |nth| OperationKey::new(OperationKind::Task, "charge", nth);
+        let quick = QuickOnes::default();
+        assert!(!quick.has(&charge(1)), "nothing is known of it");
+        quick.note(&charge(1), true);
+        assert!(quick.has(&charge(2)));
+        assert!(!quick.has(&OperationKey::new(OperationKind::Task, "refund", 1)));
+        quick.note(&charge(2), false);
+        assert!(!quick.has(&charge(3)), "it was slow");
+    }
+
+    #[test]
+    fn attempt_that_is_stopped_before_it_goes_apart_is_stopped_there() {
+        #[derive(Debug, Default)]
+        struct Task(Arc<std::sync::atomic::AtomicBool>);
+        impl Abort for Task {
+            fn abort(&self) {
+                self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+            }
+        }
+        let (stop, task) = (Stop::default(), Task::default());
+        let is_aborted = Arc::clone(&task.0);
+        stop.abort();
+        assert!(stop.is_stopped());
+        stop.is_in(Box::new(task));
+        assert!(is_aborted.load(std::sync::atomic::Ordering::SeqCst));
     }
 }
