@@ -59,7 +59,7 @@ pub use config::{Checks, Pooler, PostgresConfig};
 
 /// Is a store in a schema of a Postgres database.
 ///
-/// Dropping it closes its connections. Requests that are under way run to their end.
+/// Dropping it closes its connections. A request that is under way then ends with the statement that it is at.
 pub struct PostgresBackend {
     store: Arc<Store>,
 }

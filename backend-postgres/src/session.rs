@@ -9,6 +9,7 @@ mod lent;
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -101,6 +102,7 @@ pub(crate) struct Session {
     begin_lent: SqlStr,
     kept: Mutex<Vec<Kept>>,
     keeps: usize,
+    is_closed: AtomicBool,
 }
 
 /// Is a connection in use, or kept between two uses: the pool would test it each time it comes back.
@@ -184,6 +186,7 @@ impl Session {
             begin_lent: AssertSqlSafe(begin_lent()).into_sql_str(),
             kept: Mutex::default(),
             keeps,
+            is_closed: AtomicBool::new(false),
         }
     }
 
@@ -264,6 +267,9 @@ impl Session {
     }
 
     async fn take(&self) -> Result<Kept> {
+        if self.is_closed.load(Ordering::SeqCst) {
+            return Err(Failure::Stopped);
+        }
         let kept = || {
             self.kept
                 .lock()
@@ -305,8 +311,10 @@ impl Session {
         }
     }
 
-    /// Lets go of all connections, also where no runtime is left that could say good-bye on them.
+    /// Lets go of all connections and makes no more, so that a call whose handle is gone ends with the statement that it is
+    /// at; also where no runtime is left that could say good-bye on them.
     pub(crate) fn close(&self) {
+        self.is_closed.store(true, Ordering::SeqCst);
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         for kept in kept.drain(..) {
             drop(kept.connection.detach());
