@@ -101,7 +101,7 @@ async fn inbox(
     let ask = |(partition, asked): (u16, Vec<String>)| {
         let call = store.on(&INBOX_OF, partition).arg(worker.to_string());
         let call = call.number(asked.len() / 2);
-        (partition, asked.iter().fold(call, crate::link::Call::arg))
+        (partition, call.args(asked))
     };
     let calls = of_partition.into_iter().map(ask).collect();
     let mut found = Vec::new();

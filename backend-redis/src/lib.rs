@@ -18,18 +18,21 @@ use std::sync::Arc;
 use longhaul_core::backend::{Backend, Result as Answered, StoreInfo};
 use longhaul_core::clock::Timestamp;
 use longhaul_core::id::WorkerId;
+use redis::Value;
 
+use crate::call::Call;
 use crate::clock::Clock;
 use crate::error::{Failure, Result, unreadable};
 use crate::hints::Hints;
 use crate::layout::{Layout, Slot};
-use crate::link::{Call, Link};
+use crate::link::Link;
 use crate::reply::Items;
 use crate::script::Script;
 
 #[cfg(test)]
 extern crate self as longhaul_backend_redis;
 
+mod call;
 mod checks;
 mod clock;
 mod commit;
@@ -90,24 +93,40 @@ impl Store {
 
     /// Sends a script and returns what it answers behind the time and `ok`.
     async fn ask(&self, slot: Slot, call: Call) -> Result<Items> {
-        let mut items = Items::of(self.link.call(&call).await?)?;
+        self.answer(slot, call.script, self.link.call(&call).await?)
+    }
+
+    /// Returns what a script answered behind the time and `ok`.
+    fn answer(&self, slot: Slot, script: &Script, value: Value) -> Result<Items> {
+        let mut items = Items::of(value)?;
         let now = record::timestamp(&items.bytes()?)?;
         self.clock.note(slot, now);
         match items.text()?.as_str() {
             "ok" => Ok(items),
             "dead" => Err(Failure::WorkerDead),
             "generation" => Err(Failure::OtherGeneration),
-            other => Err(unreadable(call.script().name, other)),
+            other => Err(unreadable(script.name, other)),
         }
     }
 
     /// Sends scripts to several partitions at once.
     async fn ask_each(&self, calls: Vec<(u16, Call)>) -> Result<Vec<(u16, Items)>> {
-        let each = calls.into_iter().map(async |(partition, call)| {
-            let items = self.ask(Slot::Partition(partition), call).await?;
+        together(self.answers(calls).await?)
+    }
+
+    /// Sends scripts to several partitions at once, and returns what each came to; or why none was answered.
+    async fn answers(&self, calls: Vec<(u16, Call)>) -> Result<Vec<Result<(u16, Items)>>> {
+        let asked: Vec<_> = calls
+            .iter()
+            .map(|(partition, call)| (*partition, call.script))
+            .collect();
+        let calls = calls.into_iter().map(|(_, call)| call).collect();
+        let values = self.link.call_each(calls).await?;
+        let answer = |(value, (partition, script)): (Result<Value>, (u16, &Script))| {
+            let items = self.answer(Slot::Partition(partition), script, value?)?;
             Ok((partition, items))
-        });
-        together(futures_util::future::join_all(each).await)
+        };
+        Ok(values.into_iter().zip(asked).map(answer).collect())
     }
 
     /// Sends a script to every partition at once.
@@ -123,13 +142,9 @@ impl Store {
     ///
     /// A node that is away delays its own partitions alone.
     async fn ask_ready(&self, make: impl Fn(u16) -> Call) -> Result<Vec<(u16, Items)>> {
-        let each = self.layout.all().map(async |partition| {
-            let items = self
-                .ask(Slot::Partition(partition), make(partition))
-                .await?;
-            Ok((partition, items))
-        });
-        let answers: Vec<Result<_>> = futures_util::future::join_all(each).await;
+        let calls = self.layout.all();
+        let calls = calls.map(|partition| (partition, make(partition)));
+        let answers = self.answers(calls.collect()).await?;
         let (ready, away): (Vec<_>, Vec<_>) = answers
             .into_iter()
             .partition(|answer| !matches!(answer, Err(failure) if failure.is_passing()));

@@ -1,7 +1,8 @@
 //! The connection to a server or a cluster, and scripts sent over it.
 //!
 //! Invariants: one connection carries all requests of a handle, interleaved; it is dropped when it breaks, and made anew
-//! by the next request. A request that may have been applied is never told as not applied.
+//! by the next request. Scripts that are sent together to a server go out in one piece, and each has an answer of its own.
+//! A request that may have been applied is never told as not applied.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -13,65 +14,10 @@ use redis::{
     AsyncConnectionConfig, Client, Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value,
 };
 
+use crate::call::Call;
 use crate::config::{Durability, RedisConfig};
 use crate::error::{Failure, Result, of_connection, of_request};
 use crate::script::{Effect, Script};
-
-/// Is a script with its keys and arguments, ready to be sent.
-#[derive(Debug)]
-pub(crate) struct Call {
-    script: &'static Script,
-    command: Cmd,
-}
-
-impl Call {
-    pub(crate) fn new(script: &'static Script, tag: &str, given_time: Option<i64>) -> Self {
-        let mut command = Cmd::new();
-        command.arg("EVALSHA").arg(script.hash()).arg(2);
-        command
-            .arg(format!("{tag}members"))
-            .arg(format!("{tag}absent"));
-        command.arg(tag);
-        match given_time {
-            Some(time) => command.arg(time),
-            None => command.arg(""),
-        };
-        Self { script, command }
-    }
-
-    /// Adds an argument.
-    pub(crate) fn arg(mut self, argument: impl AsRef<[u8]>) -> Self {
-        self.command.arg(argument.as_ref());
-        self
-    }
-
-    /// Adds a number.
-    pub(crate) fn number(self, number: impl std::fmt::Display) -> Self {
-        self.arg(number.to_string())
-    }
-
-    /// Adds how many there are, and then each.
-    pub(crate) fn counted<T: AsRef<[u8]>>(self, arguments: &[T]) -> Self {
-        let call = self.number(arguments.len());
-        arguments.iter().fold(call, Self::arg)
-    }
-
-    pub(crate) const fn script(&self) -> &'static Script {
-        self.script
-    }
-
-    /// Returns the command that brings the script's text along.
-    fn with_text(&self) -> Cmd {
-        let mut command = Cmd::new();
-        command.arg("EVAL").arg(self.script.text);
-        for argument in self.command.args_iter().skip(2) {
-            if let redis::Arg::Simple(argument) = argument {
-                command.arg(argument);
-            }
-        }
-        command
-    }
-}
 
 /// Is an open connection.
 #[derive(Clone)]
@@ -98,21 +44,41 @@ impl Connection {
     ) -> Result<(Value, u16), RedisError> {
         let mut pipeline = Pipeline::new();
         pipeline.add_command(command.clone());
-        pipeline
-            .cmd("WAIT")
-            .arg(replicas)
-            .arg(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
-        let values = match self {
-            Self::Server(connection) => connection.req_packed_commands(&pipeline, 0, 2).await?,
-            Self::Cluster(connection) => connection.req_packed_commands(&pipeline, 0, 2).await?,
-        };
-        let mut values = values.into_iter().map(Value::extract_error);
+        pipeline.add_command(wait(replicas, limit));
+        let mut values = self.send_all(&pipeline).await?.into_iter();
         let value = values.next().unwrap_or(Ok(Value::Nil))?;
-        let count = match values.next().unwrap_or(Ok(Value::Nil))? {
-            Value::Int(count) => u16::try_from(count).unwrap_or(0),
-            _ => 0,
-        };
+        let count = count_of(values.next().unwrap_or(Ok(Value::Nil))?);
         Ok((value, count))
+    }
+
+    /// Sends commands in one piece, and returns what each came to.
+    async fn send_all(
+        &mut self,
+        pipeline: &Pipeline,
+    ) -> Result<Vec<Result<Value, RedisError>>, RedisError> {
+        let count = pipeline.len();
+        let values = match self {
+            Self::Server(connection) => connection.req_packed_commands(pipeline, 0, count).await?,
+            Self::Cluster(connection) => connection.req_packed_commands(pipeline, 0, count).await?,
+        };
+        Ok(values.into_iter().map(Value::extract_error).collect())
+    }
+}
+
+/// Returns the command that waits until so many replicas have what was written before it.
+fn wait(replicas: u16, limit: Duration) -> Cmd {
+    let mut command = redis::cmd("WAIT");
+    command
+        .arg(replicas)
+        .arg(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+    command
+}
+
+/// Returns how many replicas a `WAIT` found.
+fn count_of(answer: Value) -> u16 {
+    match answer {
+        Value::Int(count) => u16::try_from(count).unwrap_or(0),
+        _ => 0,
     }
 }
 
@@ -176,23 +142,97 @@ impl Link {
     /// Sends a script and returns its answer.
     pub(crate) async fn call(&self, call: &Call) -> Result<Value> {
         let (number, mut connection) = self.connection().await?;
-        let answered = self.send(&mut connection, call, &call.command).await;
-        let answered = match answered {
+        let answered = match self.send(&mut connection, call.script, &call.command).await {
             Err(Sent::Failed(cause)) if is_unknown_script(&cause) => {
-                self.send(&mut connection, call, &call.with_text()).await
+                let whole = call.script.brought_by(&call.command);
+                self.send(&mut connection, call.script, &whole).await
             }
             other => other,
         };
-        match answered {
-            Ok(value) => Ok(value),
-            Err(Sent::Failed(cause)) => {
-                self.forget_if_broken(number, &cause);
-                Err(of_request(&cause))
+        answered.map_err(|sent| self.failure(number, &sent))
+    }
+
+    /// Tells whether scripts that are sent together are executed one after the other, in their order.
+    pub(crate) const fn keeps_order(&self) -> bool {
+        matches!(self.maker, Maker::Server(_))
+    }
+
+    /// Sends scripts together, and returns the answer to each, in their order; or why none has an answer.
+    pub(crate) async fn call_each(&self, calls: Vec<Call>) -> Result<Vec<Result<Value>>> {
+        if calls.len() > 1 && self.keeps_order() {
+            return self.call_in_one_piece(calls).await;
+        }
+        let each = calls.iter().map(|call| self.call(call));
+        Ok(futures_util::future::join_all(each).await)
+    }
+
+    async fn call_in_one_piece(&self, calls: Vec<Call>) -> Result<Vec<Result<Value>>> {
+        let (number, mut connection) = self.connection().await?;
+        let mut scripts = Vec::with_capacity(calls.len());
+        let mut pipeline = Pipeline::with_capacity(calls.len() + 1);
+        for call in calls {
+            scripts.push(call.script);
+            pipeline.add_command(call.command);
+        }
+        let sent = self.send_all(&mut connection, &scripts, &mut pipeline);
+        let mut answers = sent
+            .await
+            .map_err(|cause| self.failure(number, &Sent::Failed(cause)))?;
+        // A server that was just started knows none; it is told one after the other, so that the order stays.
+        let sent = scripts.iter().zip(pipeline.cmd_iter());
+        for (answer, (script, command)) in answers.iter_mut().zip(sent) {
+            if matches!(answer, Err(Sent::Failed(cause)) if is_unknown_script(cause)) {
+                let whole = script.brought_by(command);
+                *answer = self.send(&mut connection, script, &whole).await;
             }
-            Err(Sent::NotReplicated(count)) => Err(Failure::NotReplicated {
+        }
+        let answers = answers.into_iter();
+        Ok(answers
+            .map(|answer| answer.map_err(|sent| self.failure(number, &sent)))
+            .collect())
+    }
+
+    /// Sends scripts in one piece; waits once until enough replicas have what they all wrote.
+    async fn send_all(
+        &self,
+        connection: &mut Connection,
+        scripts: &[&'static Script],
+        pipeline: &mut Pipeline,
+    ) -> Result<Vec<Result<Value, Sent>>, RedisError> {
+        let waits = scripts.iter().any(|script| self.waits_for(script));
+        if waits {
+            pipeline.add_command(wait(self.replicas, self.timeout / 2));
+        }
+        let mut values = connection.send_all(pipeline).await?;
+        let count = match values.pop_if(|_| waits) {
+            Some(count) => count.map_or(0, count_of),
+            None => self.replicas,
+        };
+        let answers = values.into_iter().zip(scripts).map(|(value, script)| {
+            let value = value.map_err(Sent::Failed)?;
+            if count < self.replicas && self.waits_for(script) {
+                return Err(Sent::NotReplicated(count));
+            }
+            Ok(value)
+        });
+        Ok(answers.collect())
+    }
+
+    /// Tells whether replicas must have what a script writes before it is answered.
+    fn waits_for(&self, script: &Script) -> bool {
+        self.replicas > 0 && script.effect == Effect::Writes
+    }
+
+    fn failure(&self, number: u64, sent: &Sent) -> Failure {
+        match sent {
+            Sent::Failed(cause) => {
+                self.forget_if_broken(number, cause);
+                of_request(cause)
+            }
+            Sent::NotReplicated(count) => Failure::NotReplicated {
                 wanted: self.replicas,
-                count,
-            }),
+                count: *count,
+            },
         }
     }
 
@@ -208,10 +248,10 @@ impl Link {
     async fn send(
         &self,
         connection: &mut Connection,
-        call: &Call,
+        script: &Script,
         command: &Cmd,
     ) -> Result<Value, Sent> {
-        if self.replicas == 0 || call.script.effect == Effect::Reads {
+        if !self.waits_for(script) {
             return connection.send(command).await.map_err(Sent::Failed);
         }
         let limit = self.timeout / 2;
@@ -295,4 +335,30 @@ enum Sent {
 
 fn is_unknown_script(cause: &RedisError) -> bool {
     cause.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::RedisBackend;
+    use crate::fixture::{RedisFixture, cluster, server};
+    use crate::script::SENT;
+
+    /// A server forgets all scripts when it is restarted or told to.
+    #[tokio::test]
+    async fn scripts_that_a_server_forgot_are_brought_again() {
+        for url in [server(), cluster()] {
+            let fixture = RedisFixture::at(url.clone(), 16).await;
+            let backend = RedisBackend::open(fixture.config()).await.unwrap();
+            let store = &backend.store;
+            let client = redis::Client::open(server()).unwrap();
+            let () = redis::cmd("SCRIPT")
+                .arg("FLUSH")
+                .query(&mut client.get_connection().unwrap())
+                .unwrap();
+            let ask = |partition| store.on(&SENT, partition).number(1);
+            let answers = store.ask_all(ask).await.unwrap();
+            let partitions: Vec<u16> = answers.iter().map(|(partition, _)| *partition).collect();
+            assert_eq!(partitions, (0..16).collect::<Vec<_>>(), "{url}");
+        }
+    }
 }

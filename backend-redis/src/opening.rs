@@ -8,13 +8,14 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, ConnectionInfo, RedisError, Value};
 
 use crate::Store;
+use crate::call::Call;
 use crate::checks::{self, Facts};
 use crate::clock::Clock;
 use crate::config::{Durability, RedisConfig};
 use crate::error::{Failure, Result, of_connection, of_request, unreadable};
 use crate::hints::Hints;
 use crate::layout::{Layout, Slot};
-use crate::link::{Call, Link};
+use crate::link::Link;
 use crate::reply::{self, Fields, Items};
 use crate::script::OPEN;
 use crate::tls;

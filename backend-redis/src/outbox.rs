@@ -128,7 +128,7 @@ async fn bring_one(store: &Store, list: &List) -> Result<usize> {
     for item in &list.items {
         let mut item = Unpacked(item);
         receive = receive.arg(item.next()?).arg(item.next()?).arg(what);
-        receive = item.rest()?.iter().fold(receive, crate::link::Call::arg);
+        receive = receive.args(item.rest()?);
     }
     let mut items = store.ask(Slot::Partition(list.to), receive).await?;
     let news = items.number("count of items")?;

@@ -75,7 +75,7 @@ pub(crate) fn text(value: Value) -> Result<String> {
 }
 
 /// Holds the fields of a hash.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Fields(Vec<(Vec<u8>, Vec<u8>)>);
 
 impl Fields {

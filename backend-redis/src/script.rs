@@ -5,6 +5,8 @@
 
 use std::sync::OnceLock;
 
+use redis::{Arg, Cmd};
+
 /// Says what a script does, and how the server treats it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Effect {
@@ -28,6 +30,18 @@ impl Script {
     pub(crate) fn hash(&self) -> &str {
         self.hash
             .get_or_init(|| redis::Script::new(self.text).get_hash().to_owned())
+    }
+
+    /// Returns a command that names the script by its hash as one that brings its text along.
+    pub(crate) fn brought_by(&self, command: &Cmd) -> Cmd {
+        let mut whole = Cmd::new();
+        whole.arg("EVAL").arg(self.text);
+        for argument in command.args_iter().skip(2) {
+            if let Arg::Simple(argument) = argument {
+                whole.arg(argument);
+            }
+        }
+        whole
     }
 }
 
@@ -62,12 +76,13 @@ macro_rules! scripts {
 scripts! {
     ACKNOWLEDGE "acknowledge" Writes "flags=allow-oom" [];
     ACQUIRE "acquire" Writes "" ["rows" "member" "loaded"];
+    APPEND "append" Writes "" ["member" "turns"];
     ARRIVE "arrive" Writes "" ["rows" "inbox"];
     BEAT "beat" Reads "flags=no-writes" ["rows" "queue"];
     BURY "bury" Writes "flags=allow-oom" [];
     CLAIM "claim" Writes "" ["rows" "member" "queue"];
     CLAIMED "claimed" Reads "flags=no-writes" [];
-    COMMIT "commit" Writes "" ["rows" "member" "queue" "outbox" "runs"];
+    COMMIT "commit" Writes "" ["rows" "member" "turns" "queue" "updates" "outbox" "runs"];
     DECLARE "declare" Writes "flags=allow-oom" [];
     DUE "due" Reads "flags=no-writes" ["rows"];
     FREE "free" Writes "flags=allow-oom" ["rows" "member" "queue" "outbox" "inbox"];
@@ -83,6 +98,7 @@ scripts! {
     RELOAD "reload" Reads "flags=no-writes" ["rows" "loaded"];
     REPORT "report" Writes "" ["rows" "queue" "inbox"];
     SENT "sent" Reads "flags=no-writes" [];
+    SETTLE "settle" Writes "" ["rows" "member" "turns" "queue" "updates"];
     START "start" Writes "" ["rows" "member" "runs"];
     STATES "states" Reads "flags=no-writes" ["rows"];
 }

@@ -71,16 +71,84 @@ impl Slot {
         self.answer(&script::START, &start);
     }
 
-    fn commit(&mut self, worker: &str, id: &str, number: &str) -> String {
-        let write = format!("write {number:>10}");
-        let stored = format!("{write}00000000turn {number}");
-        let head = [worker, "1", "19", id, "1", "1", &write, number, &stored];
-        let update = ["append", "0", "", "", "", "", ""];
-        let effects = ["0"; 6];
-        let all: Vec<&str> = head.into_iter().chain(update).chain(effects).collect();
-        self.answer(&script::COMMIT, &all)
+    /// Appends a turn by the smallest of the scripts that can.
+    fn append(&mut self, worker: &str, id: &str, number: &str) -> String {
+        self.write(&script::APPEND, worker, &[Turn::new(id, number)])
+    }
+
+    /// Writes turns by one of the scripts that write turns.
+    fn write(&mut self, script: &Script, worker: &str, turns: &[Turn<'_>]) -> String {
+        let mut all = vec![worker.to_owned(), turns.len().to_string()];
+        if script.name != script::APPEND.name {
+            all.push(String::new());
+        }
+        for turn in turns {
+            if script.name == script::COMMIT.name {
+                all.push("0".to_owned());
+            }
+            if script.name != script::APPEND.name {
+                all.push(turn.update.first().unwrap_or(&"append").to_string());
+            }
+            all.extend([turn.id, "1", turn.epoch, turn.number].map(str::to_owned));
+            all.push(turn.stored());
+            all.extend(turn.update.iter().skip(1).map(|part| part.to_string()));
+        }
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        self.answer(script, &all)
+    }
+
+    fn length(&mut self, id: &str) -> usize {
+        let key = format!("{}turns:1:{id}", self.tag);
+        self.connection.llen(key).unwrap()
+    }
+
+    fn field(&mut self, id: &str, field: &str) -> String {
+        let key = format!("{}run:{id}", self.tag);
+        self.connection.hget(key, field).unwrap()
     }
 }
+
+/// Is a turn with what becomes of its run, which is nothing when the turn is only appended.
+#[derive(Clone, Copy)]
+struct Turn<'a> {
+    id: &'a str,
+    epoch: &'a str,
+    number: &'a str,
+    write: &'a str,
+    update: &'a [&'a str],
+}
+
+impl<'a> Turn<'a> {
+    const fn new(id: &'a str, number: &'a str) -> Self {
+        Self {
+            id,
+            epoch: "1",
+            number,
+            write: "one write",
+            update: &[],
+        }
+    }
+
+    const fn and(self, update: &'a [&'a str]) -> Self {
+        Self { update, ..self }
+    }
+
+    fn stored(&self) -> String {
+        let write = format!("{:>12}{:>4}", self.write, self.number);
+        if self.number.is_empty() {
+            return write;
+        }
+        format!("{write}00000000turn {}", self.number)
+    }
+}
+
+/// Is what an update marks as read, and all that it leaves empty.
+const DRAIN: &[&str] = &["drain", "1", "", "", "", "", ""];
+const END: &[&str] = &["end", "0", "", "Completed", "", "", ""];
+const PARK: &[&str] = &["park", "0", "", "Waiting", "", "", ""];
+
+/// Lists the scripts that write turns.
+static WRITERS: [&Script; 3] = [&script::APPEND, &script::SETTLE, &script::COMMIT];
 
 impl Drop for Slot {
     fn drop(&mut self) {
@@ -109,6 +177,14 @@ fn call(
 
 fn ok(rest: &str) -> String {
     format!("[bulk-string('\"ok\"'){rest}]")
+}
+
+fn verdicts(all: &[&str]) -> String {
+    let all: Vec<String> = all
+        .iter()
+        .map(|one| format!("bulk-string('\"{one}\"')"))
+        .collect();
+    ok(&format!(", array([{}])", all.join(", ")))
 }
 
 fn refused(why: &str) -> String {
@@ -162,12 +238,142 @@ fn stranger_commits_and_acquires_nothing() {
     slot.join("ann");
     slot.start("ann", "run");
     let before = slot.dump();
-    assert_eq!(slot.commit("bob", "run", "1"), refused("dead"));
+    for script in WRITERS {
+        let turn = Turn::new("run", "1");
+        assert_eq!(slot.write(script, "bob", &[turn]), refused("dead"));
+    }
     let acquire = ["bob", "build", "9", "1", "run"];
     assert_eq!(slot.answer(&script::ACQUIRE, &acquire), refused("dead"));
     assert_eq!(slot.answer(&script::CLAIM, &["bob", "0"]), refused("dead"));
     assert_eq!(slot.dump(), before);
-    assert!(slot.commit("ann", "run", "1").contains("committed"));
+    assert_eq!(slot.append("ann", "run", "1"), ok(""));
+}
+
+#[test]
+fn turn_is_written_where_it_is_the_next_of_the_owner_and_is_known_again() {
+    for script in WRITERS {
+        let mut slot = Slot::new();
+        slot.join("ann");
+        slot.join("bob");
+        slot.start("ann", "run");
+        let next = Turn::new("run", "1");
+        assert_eq!(slot.write(script, "ann", &[next]), ok(""));
+        assert_eq!(slot.length("run"), 2);
+        let before = slot.dump();
+        assert_eq!(slot.write(script, "ann", &[next]), ok(""), "known again");
+        let lost = verdicts(&["lost"]);
+        let after = Turn::new("run", "2");
+        let other_epoch = Turn {
+            epoch: "2",
+            ..after
+        };
+        let other_write = Turn {
+            write: "another",
+            ..next
+        };
+        assert_eq!(slot.write(script, "bob", &[after]), lost, "of another");
+        assert_eq!(slot.write(script, "ann", &[other_epoch]), lost, "epoch");
+        assert_eq!(slot.write(script, "ann", &[other_write]), lost, "taken");
+        let gap = Turn::new("run", "3");
+        assert_eq!(slot.write(script, "ann", &[gap]), lost, "gap");
+        let unknown = Turn::new("no run", "1");
+        assert_eq!(slot.write(script, "ann", &[unknown]), lost, "unknown");
+        assert_eq!(slot.dump(), before, "{}", script.name);
+        assert_eq!(
+            slot.write(script, "ann", &[next, after, after, gap]),
+            ok("")
+        );
+        assert_eq!(slot.length("run"), 4);
+    }
+}
+
+#[test]
+fn one_turn_of_several_is_refused_alone() {
+    for script in WRITERS {
+        let mut slot = Slot::new();
+        slot.join("ann");
+        for id in ["one", "two", "three"] {
+            slot.start("ann", id);
+        }
+        let gap = Turn::new("two", "7");
+        let turns = [Turn::new("one", "1"), gap, Turn::new("three", "1")];
+        let answer = slot.write(script, "ann", &turns);
+        assert_eq!(answer, verdicts(&["committed", "lost", "committed"]));
+        let lengths = ["one", "two", "three"].map(|id| slot.length(id));
+        assert_eq!(lengths, [2, 1, 2], "{}", script.name);
+    }
+}
+
+#[test]
+fn run_with_something_unread_neither_parks_nor_ends() {
+    for script in [&script::SETTLE, &script::COMMIT] {
+        let mut slot = Slot::new();
+        slot.join("ann");
+        slot.start("ann", "run");
+        slot.answer(&script::ARRIVE, &["1", "run", "write", "body", "9"]);
+        let before = slot.dump();
+        let turn = Turn::new("run", "1");
+        for update in [PARK, END] {
+            let answer = slot.write(script, "ann", &[turn.and(update)]);
+            assert_eq!(answer, verdicts(&["unread"]), "{}", script.name);
+        }
+        assert_eq!(slot.dump(), before);
+        assert_eq!(slot.write(script, "ann", &[turn.and(DRAIN)]), ok(""));
+        let unread = format!("{}unread:ann", slot.tag);
+        let is_unread: bool = slot.connection.exists(unread).unwrap();
+        assert!(!is_unread);
+        let end = Turn::new("run", "2").and(&["end", "1", "", "Completed", "", "", ""]);
+        assert_eq!(slot.write(script, "ann", &[end]), ok(""));
+        let after = ["owner", "status", "finished", "read"].map(|field| slot.field("run", field));
+        assert_eq!(after, ["", "Completed", "1", "1"]);
+        let keys: Vec<String> = slot.dump().into_iter().map(|(key, _)| key).collect();
+        let is_left = |what: &str| keys.iter().any(|key| key.contains(what));
+        let left = ["inbox:", "writes:", "owned:", "due:"].map(is_left);
+        assert_eq!(left, [false; 4], "{keys:?}");
+        let again = slot.dump();
+        assert_eq!(slot.write(script, "ann", &[end]), ok(""), "known again");
+        assert_eq!(slot.dump(), again);
+    }
+}
+
+#[test]
+fn update_without_a_turn_is_known_again_by_its_write() {
+    for script in [&script::SETTLE, &script::COMMIT] {
+        let mut slot = Slot::new();
+        slot.join("ann");
+        slot.start("ann", "run");
+        let park = Turn::new("run", "").and(PARK);
+        assert_eq!(slot.write(script, "ann", &[park]), ok(""));
+        assert_eq!(slot.field("run", "owner"), "");
+        assert_eq!(slot.length("run"), 1);
+        let before = slot.dump();
+        assert_eq!(slot.write(script, "ann", &[park]), ok(""), "known again");
+        let other = Turn {
+            write: "another",
+            ..park
+        };
+        assert_eq!(slot.write(script, "ann", &[other]), verdicts(&["lost"]));
+        assert_eq!(slot.dump(), before, "{}", script.name);
+    }
+}
+
+#[test]
+fn run_whose_id_is_taken_is_answered_with_what_is_there() {
+    let mut slot = Slot::new();
+    slot.join("ann");
+    let turn = "0123456789abcdef00000000turn 0";
+    let of = |id| [id, "fixed", "order", "same", "", id, turn];
+    let start = |ids: &[&'static str]| -> Vec<&'static str> {
+        let count = if ids.len() == 1 { "1" } else { "2" };
+        let runs = ids.iter().flat_map(|id| of(id));
+        ["ann", count].into_iter().chain(runs).collect()
+    };
+    assert_eq!(slot.answer(&script::START, &start(&["one"])), ok(""));
+    let before = slot.field("one", "number");
+    let answer = slot.answer(&script::START, &start(&["two", "one"]));
+    assert!(answer.contains("array([array([]), array(["), "{answer}");
+    assert_eq!(slot.field("one", "number"), before);
+    assert!(slot.field("two", "number") > before);
 }
 
 #[test]
@@ -209,7 +415,10 @@ fn member_of_another_generation_commits_nothing() {
         .hset(members, "ann", "of another time")
         .unwrap();
     let before = slot.dump();
-    assert_eq!(slot.commit("ann", "run", "1"), refused("generation"));
+    for script in WRITERS {
+        let turn = Turn::new("run", "1");
+        assert_eq!(slot.write(script, "ann", &[turn]), refused("generation"));
+    }
     assert_eq!(slot.dump(), before);
 }
 
@@ -229,13 +438,13 @@ fn generation_changes_with_a_restart_and_a_failover_and_stays_when_a_slot_moves(
         .connection
         .hset_multiple(&generation, &seen_by("elsewhere"))
         .unwrap();
-    assert!(slot.commit("ann", "run", "1").contains("committed"));
+    assert_eq!(slot.append("ann", "run", "1"), ok(""));
     // Another replication id, seen by this node, which has no name: it was restarted.
     let () = slot
         .connection
         .hset_multiple(&generation, &seen_by(""))
         .unwrap();
-    assert_eq!(slot.commit("ann", "run", "2"), refused("generation"));
+    assert_eq!(slot.append("ann", "run", "2"), refused("generation"));
 }
 
 #[test]
@@ -246,7 +455,7 @@ fn worker_that_was_freed_joins_no_more() {
     let freed = slot.answer(&script::FREE, &["ann", "500", "0"]);
     assert_eq!(freed, ok(", int(1), int(0), int(0)"));
     assert_eq!(slot.answer(&script::JOIN, &["ann"]), refused("dead"));
-    assert_eq!(slot.commit("ann", "run", "1"), refused("dead"));
+    assert_eq!(slot.append("ann", "run", "1"), refused("dead"));
     assert_eq!(
         slot.answer(&script::FREE, &["ann", "500", "0"]),
         ok(", int(0), int(0), int(0)")
@@ -384,17 +593,9 @@ fn user_of_one_namespace_can_do_everything_there_and_nothing_beside() {
     );
     run(&script::ARRIVE, &["1", "run", "write", "body", "9"]);
     let head = [
-        "ann",
-        "1",
-        "39",
-        "run",
-        "1",
-        "1",
-        "0123456789abcdef",
-        "1",
-        turn,
+        "ann", "1", "changed", "28", "drain", "run", "1", "1", "1", turn,
     ];
-    let update = ["drain", "1", "", "", "", "", ""];
+    let update = ["1", "", "", "", "", ""];
     let counts = ["1", "1", "1", "1", "1", "0"];
     let effects = [
         "k",
@@ -421,6 +622,14 @@ fn user_of_one_namespace_can_do_everything_there_and_nothing_beside() {
         .chain(["3", "packed"])
         .collect();
     run(&script::COMMIT, &all);
+    run(&script::APPEND, &["ann", "1", "run", "1", "1", "2", turn]);
+    let drain = ["drain", "run", "1", "1", "3", turn];
+    let all: Vec<&str> = ["ann", "1", "ended"]
+        .into_iter()
+        .chain(drain)
+        .chain(update)
+        .collect();
+    run(&script::SETTLE, &all);
     run(&script::DUE, &["build", "9", "1", "order"]);
     run(&script::ACQUIRE, &["ann", "build", "9", "1", "due"]);
     run(&script::RELOAD, &["ann", "1", "9", "run"]);

@@ -7,7 +7,7 @@ use crate::Store;
 use crate::error::Result;
 use crate::pack::Packed;
 use crate::record;
-use crate::reply::Fields;
+use crate::reply::{Fields, Items};
 use crate::script::START;
 
 /// Lists what a script takes of a start.
@@ -59,16 +59,16 @@ pub(crate) async fn start(
             .arg(&owner)
             .number(positions.len());
         let of_partition = positions.iter().filter_map(|position| runs.get(*position));
-        let call = of_partition
-            .flat_map(arguments)
-            .fold(call, |call, argument| call.arg(&argument));
-        calls.push((*partition, call));
+        calls.push((*partition, call.args(of_partition.flat_map(arguments))));
     }
     let mut answers: Vec<Option<Started>> = runs.iter().map(|_| None).collect();
     for (partition, mut items) in store.ask_each(calls).await? {
-        let mut items = items.list()?;
+        let mut items = items.optional().map(Items::of).transpose()?;
         for position in positions.get(&partition).into_iter().flatten() {
-            let fields = Fields::of(items.value()?)?;
+            let fields = match &mut items {
+                Some(items) => Fields::of(items.value()?)?,
+                None => Fields::default(),
+            };
             if let (Some(run), Some(answer)) = (runs.get(*position), answers.get_mut(*position)) {
                 *answer = Some(started(run, &fields)?);
             }

@@ -10,9 +10,9 @@ use longhaul_core::clock::Timestamp;
 use longhaul_core::id::{Epoch, QueueName, Route, TaskName, WorkerId, WorkflowId};
 use redis::{Cmd, Value};
 
+use crate::call::Call;
 use crate::error::{Failure, Result, unreadable};
 use crate::layout::Slot;
-use crate::link::Call;
 use crate::reply::{Fields, Items};
 use crate::script::{ACQUIRE, BEAT, DUE, JOIN, LEASE, OWNED, REGISTER, RELOAD};
 use crate::{RedisBackend, Store, commit, record, reply, start, takeover};

@@ -15,7 +15,7 @@ for _, id in ipairs(take_list(count)) do
   if is_due and (row.build == '' or row.build ~= build) then
     local epoch = text(tonumber(row.epoch) + 1)
     change(id, row, {
-      owner = worker, epoch = epoch, status = 'Running', wake = '', reason = '', build = '', sealed = '',
+      'owner', worker, 'epoch', epoch, 'status', 'Running', 'wake', '', 'reason', '', 'build', '', 'sealed', '',
     })
     taken[#taken + 1] = loaded(id, turns_max)
   end

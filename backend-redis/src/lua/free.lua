@@ -19,8 +19,8 @@ for _, id in ipairs(runs) do
   local turns = redis.call('LLEN', turns_key(id, row))
   local has_progress = turns > tonumber(row.lost_turns)
   change(id, row, {
-    owner = '', wake = now, sealed = '', lost_turns = text(turns),
-    lost = has_progress and '1' or text(tonumber(row.lost) + 1),
+    'owner', '', 'wake', now, 'sealed', '', 'lost_turns', text(turns),
+    'lost', has_progress and '1' or text(tonumber(row.lost) + 1),
   })
 end
 local claims = redis.call('ZRANGE', tag .. 'claims:' .. worker, 0, limit - 1)

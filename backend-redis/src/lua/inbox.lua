@@ -28,6 +28,7 @@ local function accept(id, write, body, unread_max)
   local is_earlier = row.wake == '' or tonumber(now) < tonumber(row.wake)
   redis.call('RPUSH', tag .. 'inbox:' .. id, now .. ':' .. body)
   redis.call('HSET', tag .. 'writes:' .. id, write, number .. ':' .. now)
-  change(id, row, { arrivals = number, wake = is_earlier and now or row.wake })
+  local write_row = row.owner ~= '' and change_owned or change
+  write_row(id, row, { 'arrivals', number, 'wake', is_earlier and now or row.wake })
   return { 'accepted', number, row.owner, now }
 end

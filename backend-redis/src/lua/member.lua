@@ -5,11 +5,11 @@
 -- again. A partition that moved to another node as it is keeps its generation.
 local function generation()
   local info = redis.call('INFO', 'replication')
-  local id = string.match(info, 'master_replid:(%x+)')
   local known = redis.call('HMGET', tag .. 'generation', 'seen', 'node', 'id')
-  if known[1] == id then
+  if known[1] and string.find(info, 'master_replid:' .. known[1] .. '\r', 1, true) then
     return known[3]
   end
+  local id = string.match(info, 'master_replid:(%x+)')
   local node = redis.pcall('CLUSTER', 'MYID')
   if type(node) == 'table' then
     node = ''

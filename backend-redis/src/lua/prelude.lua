@@ -32,10 +32,10 @@ end
 
 local function server_time()
   local time = redis.call('TIME')
-  return time[1] * 1000000 + time[2]
+  return time[1] .. string.sub(1000000 + time[2], 2)
 end
 
-local now = given ~= '' and given or text(server_time())
+local now = given ~= '' and given or server_time()
 
 -- Compares numbers that are not negative, in decimal digits, whatever their size.
 local function is_above(one, other)

@@ -3,22 +3,18 @@
 -- A run is a hash `run:ID`, with a list of turns `turns:SEGMENT:ID`, and as long as its segment is open a list of arrivals
 -- `inbox:ID` with a hash of their writes `writes:ID`. Indexes: `due:ROUTE` holds the unowned runs of a route by the time
 -- they are due, apart for each build that blocked them; `owned:WORKER` and `unread:WORKER` hold the runs of a worker.
--- They change in `change` alone, which keeps them in step with the row.
-local FIELDS = {
-  'route', 'status', 'owner', 'epoch', 'arrivals', 'read', 'wake', 'lost', 'reason', 'build', 'segment', 'sealed',
-  'lost_turns', 'last_write', 'number', 'finished',
-}
-
+-- They change in `change` and `change_owned` alone, which keep them in step with the row, and in `insert`.
 local function load(id)
-  local values = redis.call('HMGET', tag .. 'run:' .. id, unpack(FIELDS))
+  local values = redis.call('HMGET', tag .. 'run:' .. id, 'route', 'status', 'owner', 'epoch', 'arrivals', 'read', 'wake',
+    'lost', 'reason', 'build', 'segment', 'sealed', 'lost_turns', 'last_write', 'number', 'finished')
   if not values[1] then
     return nil
   end
-  local row = {}
-  for i, field in ipairs(FIELDS) do
-    row[field] = values[i]
-  end
-  return row
+  return {
+    route = values[1], status = values[2], owner = values[3], epoch = values[4], arrivals = values[5], read = values[6],
+    wake = values[7], lost = values[8], reason = values[9], build = values[10], segment = values[11],
+    sealed = values[12], lost_turns = values[13], last_write = values[14], number = values[15], finished = values[16],
+  }
 end
 
 local function turns_key(id, row)
@@ -72,24 +68,36 @@ local function enter_indexes(id, row)
   end
 end
 
--- Writes what changes of a row, which is `updated` now.
-local function change(id, row, changes)
-  local pairs_of = { 'updated', now }
-  local after = setmetatable({}, { __index = row })
-  for field, value in pairs(changes) do
-    after[field] = value
-    pairs_of[#pairs_of + 1] = field
-    pairs_of[#pairs_of + 1] = value
+-- Writes fields, a list of each with its value, into the row, which is `updated` now.
+local function write_fields(id, row, fields)
+  local length = #fields
+  for i = 1, length, 2 do
+    row[fields[i]] = fields[i + 1]
   end
+  fields[length + 1], fields[length + 2] = 'updated', now
+  redis.call('HSET', tag .. 'run:' .. id, unpack(fields))
+end
+
+-- Changes a row.
+local function change(id, row, fields)
   leave_indexes(id, row)
-  redis.call('HSET', tag .. 'run:' .. id, unpack(pairs_of))
-  enter_indexes(id, after)
+  write_fields(id, row, fields)
+  enter_indexes(id, row)
+end
+
+-- Changes a row that stays with its owner.
+local function change_owned(id, row, fields)
+  local was_unread = is_unread(row)
+  write_fields(id, row, fields)
+  if is_unread(row) ~= was_unread then
+    redis.call(was_unread and 'SREM' or 'SADD', tag .. 'unread:' .. row.owner, id)
+  end
 end
 
 -- Returns a number that grows, also from one partition to the next as far as clocks agree, in 16 digits.
 local function next_number()
   local last = tonumber(redis.call('GET', tag .. 'number') or '0')
-  local number = text(math.max(server_time(), last + 1))
+  local number = text(math.max(tonumber(server_time()), last + 1))
   redis.call('SET', tag .. 'number', number)
   return number
 end

@@ -2,37 +2,33 @@
 
 -- Takes the arguments of a start.
 local function take_start()
-  local start = {}
-  for _, field in ipairs({ 'id', 'fixed', 'route', 'same', 'parent', 'root', 'first_turn' }) do
-    start[field] = take()
-  end
-  return start
+  return {
+    id = take(), fixed = take(), route = take(), same = take(), parent = take(), root = take(), first_turn = take(),
+  }
 end
 
 -- Inserts a run whose id is free.
 local function insert(start, owner)
   local id, number = start.id, next_number()
-  local row = {
-    route = start.route, status = 'Pending', owner = '', epoch = '0', arrivals = '0', read = '0', wake = now, lost = '0',
-    reason = '', build = '', segment = '1', sealed = '', lost_turns = '0', last_write = '', number = number,
-    finished = '',
-  }
+  local status, epoch, wake = 'Pending', '0', now
   if owner ~= '' then
-    row.status, row.owner, row.epoch, row.wake = 'Running', owner, '1', ''
+    status, epoch, wake = 'Running', '1', ''
   end
-  local pairs_of = { 'fixed', start.fixed, 'same', start.same, 'created', now, 'updated', now }
-  for _, field in ipairs(FIELDS) do
-    pairs_of[#pairs_of + 1] = field
-    pairs_of[#pairs_of + 1] = row[field]
-  end
-  redis.call('HSET', tag .. 'run:' .. id, unpack(pairs_of))
-  redis.call('RPUSH', turns_key(id, row), start.first_turn)
+  redis.call('HSET', tag .. 'run:' .. id, 'fixed', start.fixed, 'same', start.same, 'created', now, 'updated', now,
+    'route', start.route, 'status', status, 'owner', owner, 'epoch', epoch, 'arrivals', '0', 'read', '0', 'wake', wake,
+    'lost', '0', 'reason', '', 'build', '', 'segment', '1', 'sealed', '', 'lost_turns', '0', 'last_write', '',
+    'number', number, 'finished', '')
+  redis.call('RPUSH', tag .. 'turns:1:' .. id, start.first_turn)
   redis.call('ZADD', tag .. 'ids', 0, id)
   if start.parent ~= '' then
     redis.call('ZADD', tag .. 'children:' .. start.parent, 0, id)
     redis.call('ZADD', tag .. 'tree:' .. start.root, 0, id)
   end
-  enter_indexes(id, row)
+  if owner ~= '' then
+    redis.call('SADD', tag .. 'owned:' .. owner, id)
+  else
+    redis.call('ZADD', due_key(start.route, ''), wake, number .. id)
+  end
 end
 
 -- Starts a subworkflow; tells whether its id is taken by another run.
