@@ -47,7 +47,7 @@ impl Connection {
         pipeline.add_command(wait(replicas, limit));
         let mut values = self.send_all(&pipeline).await?.into_iter();
         let value = values.next().unwrap_or(Ok(Value::Nil))?;
-        let count = count_of(values.next().unwrap_or(Ok(Value::Nil))?);
+        let count = count_of(&values.next().unwrap_or(Ok(Value::Nil))?);
         Ok((value, count))
     }
 
@@ -75,9 +75,9 @@ fn wait(replicas: u16, limit: Duration) -> Cmd {
 }
 
 /// Returns how many replicas a `WAIT` found.
-fn count_of(answer: Value) -> u16 {
+fn count_of(answer: &Value) -> u16 {
     match answer {
-        Value::Int(count) => u16::try_from(count).unwrap_or(0),
+        Value::Int(count) => u16::try_from(*count).unwrap_or(0),
         _ => 0,
     }
 }
@@ -205,7 +205,7 @@ impl Link {
         }
         let mut values = connection.send_all(pipeline).await?;
         let count = match values.pop_if(|_| waits) {
-            Some(count) => count.map_or(0, count_of),
+            Some(count) => count.map_or(0, |count| count_of(&count)),
             None => self.replicas,
         };
         let answers = values.into_iter().zip(scripts).map(|(value, script)| {
@@ -339,9 +339,11 @@ fn is_unknown_script(cause: &RedisError) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::RedisBackend;
-    use crate::fixture::{RedisFixture, cluster, server};
-    use crate::script::SENT;
+    use crate::fixture::{RedisFixture, cluster, new_namespace, server};
+    use crate::layout::{Layout, Slot};
+    use crate::script::{JOIN, OWNED, SENT};
 
     /// A server forgets all scripts when it is restarted or told to.
     #[tokio::test]
@@ -350,7 +352,7 @@ mod tests {
             let fixture = RedisFixture::at(url.clone(), 16).await;
             let backend = RedisBackend::open(fixture.config()).await.unwrap();
             let store = &backend.store;
-            let client = redis::Client::open(server()).unwrap();
+            let client = Client::open(server()).unwrap();
             let () = redis::cmd("SCRIPT")
                 .arg("FLUSH")
                 .query(&mut client.get_connection().unwrap())
@@ -360,5 +362,50 @@ mod tests {
             let partitions: Vec<u16> = answers.iter().map(|(partition, _)| *partition).collect();
             assert_eq!(partitions, (0..16).collect::<Vec<_>>(), "{url}");
         }
+    }
+
+    fn link(options: &str) -> (Link, Layout) {
+        let config = RedisConfig::from_url(&format!("{}?{options}", server())).unwrap();
+        let layout = Layout::new(new_namespace(), 4);
+        (Link::new(&config, false).unwrap(), layout)
+    }
+
+    #[tokio::test]
+    async fn script_that_fails_fails_alone() {
+        let (link, layout) = link("timeout=5s");
+        let call = |partition| Call::new(&OWNED, &layout.tag(Slot::Partition(partition)), None);
+        // Without a worker to ask for, the script fails.
+        let calls = vec![call(0).arg("ann"), call(1), call(2).arg("ann")];
+        let answers = link.call_each(calls).await.unwrap();
+        assert!(
+            matches!(answers[..], [Ok(_), Err(Failure::Answered(_)), Ok(_)]),
+            "{answers:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn write_that_no_replica_has_is_not_acknowledged() {
+        let (link, layout) = link("durability=replicated:1&timeout=1s");
+        let tag = |partition| layout.tag(Slot::Partition(partition));
+        let join = |partition| Call::new(&JOIN, &tag(partition), None).arg("ann");
+        let look = |partition| Call::new(&SENT, &tag(partition), None).number(1);
+        let is_refused = |answer: &Result<Value>| {
+            matches!(
+                answer,
+                Err(Failure::NotReplicated {
+                    wanted: 1,
+                    count: 0
+                })
+            )
+        };
+        assert!(is_refused(&link.call(&join(0)).await));
+        assert!(link.call(&look(0)).await.is_ok());
+        let calls = vec![join(1), look(2), join(3)];
+        let answers = link.call_each(calls).await.unwrap();
+        assert!(answers[1].is_ok(), "{answers:?}");
+        assert!(
+            is_refused(&answers[0]) && is_refused(&answers[2]),
+            "{answers:?}"
+        );
     }
 }
