@@ -13,6 +13,7 @@
 )]
 
 use std::fmt;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use longhaul_core::backend::{Backend, Result as Answered, StoreInfo};
@@ -209,7 +210,7 @@ impl RedisBackend {
     /// # Cancel safety
     /// A dropped call opens nothing; the store may have been made.
     pub async fn open(config: RedisConfig) -> Answered<Self> {
-        let store = detached(async move { opening::open(config).await }).await?;
+        let store = detached(Box::pin(async move { opening::open(config).await })).await?;
         Ok(Self {
             store: Arc::new(store),
         })
@@ -221,13 +222,15 @@ impl RedisBackend {
         T: Send + 'static,
         F: Future<Output = Result<T>> + Send + 'static,
     {
-        Ok(detached(call(Arc::clone(&self.store))).await?)
+        Ok(detached(Box::pin(call(Arc::clone(&self.store)))).await?)
     }
 }
 
 /// Runs a request to its end, also when its caller is dropped.
+///
+/// The call is boxed where it is made: it is large, and would be copied at each step on its way into the runtime.
 async fn detached<T: Send + 'static>(
-    call: impl Future<Output = Result<T>> + Send + 'static,
+    call: Pin<Box<dyn Future<Output = Result<T>> + Send>>,
 ) -> Result<T> {
     tokio::spawn(call).await.unwrap_or(Err(Failure::Stopped))
 }

@@ -274,7 +274,8 @@ impl Link {
             return Ok(held);
         }
         *made += 1;
-        let connection = self.connect().await?;
+        // What connects is large; boxed, it is no part of every request.
+        let connection = Box::pin(self.connect()).await?;
         let held = (*made, connection);
         *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(held.clone());
         Ok(held)

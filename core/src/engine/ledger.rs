@@ -78,7 +78,7 @@ impl Ledger {
                 let task = OpenTask {
                     task: task.clone(),
                     arguments: arguments.clone(),
-                    options: options.clone(),
+                    options: Arc::clone(options),
                     placement: placement.clone(),
                     failed: 0,
                     lost: 0,

@@ -235,7 +235,7 @@ pub(super) async fn run_body<F: Future<Output = Outcome>>(
     let invocation = Invocation {
         arguments,
         dependencies: Arc::clone(&shared.dependencies),
-        context: task_context(shared, request),
+        context: task_context(shared, *request),
     };
     let result = AssertUnwindSafe(async move { body(invocation).await })
         .catch_unwind()
@@ -269,7 +269,7 @@ async fn run_blocking(
     })
 }
 
-fn task_context(shared: &Shared, request: Box<AttemptRequest>) -> TaskContext {
+fn task_context(shared: &Shared, request: AttemptRequest) -> TaskContext {
     let key = match &request.options.idempotency_key {
         Some(chosen) => IdempotencyKey::Chosen(chosen.clone()),
         None => IdempotencyKey::Derived(request.segment, request.operation),
