@@ -49,7 +49,7 @@ impl Subject {
         Ok(match engine {
             Engine::Memory => vec![of("none", String::new())],
             Engine::Sqlite => vec![of("full", String::new())],
-            Engine::Postgres => vec![of("on", named("LONGHAUL_BENCH_POSTGRES")?)],
+            Engine::Postgres => vec![of("full", named("LONGHAUL_BENCH_POSTGRES")?)],
             Engine::Redis => vec![
                 of("local", named("LONGHAUL_BENCH_REDIS_LOCAL")?),
                 of("fast", named("LONGHAUL_BENCH_REDIS_FAST")?),
