@@ -267,9 +267,7 @@ impl Session {
     }
 
     async fn take(&self) -> Result<Kept> {
-        if self.is_closed.load(Ordering::SeqCst) {
-            return Err(Failure::Stopped);
-        }
+        self.require_open()?;
         let kept = || {
             self.kept
                 .lock()
@@ -287,10 +285,19 @@ impl Session {
             sqlx::Error::PoolTimedOut => self.nothing_free(),
             other => Failure::Postgres(other),
         })?;
+        // It may have been closed while the connection was made.
+        self.require_open()?;
         Ok(Kept {
             connection,
             since: Instant::now(),
         })
+    }
+
+    fn require_open(&self) -> Result<()> {
+        if self.is_closed.load(Ordering::SeqCst) {
+            return Err(Failure::Stopped);
+        }
+        Ok(())
     }
 
     const fn nothing_free(&self) -> Failure {
