@@ -58,7 +58,9 @@ const IN_THIS_STORE: &str = concat!(
     "with fence as materialized (\
         select $2::uuid as worker from longhaul.meta \
         where hash_key = $20 and $3::integer is null and $4::bigint is null)",
-    include_str!("sql/start.sql")
+    include_str!("sql/start.sql"),
+    include_str!("sql/unless_taken.sql"),
+    include_str!("sql/started.sql")
 );
 
 const EXISTING: &str = "

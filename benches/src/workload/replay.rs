@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-use longhaul::Result;
 use longhaul::prelude::*;
+use longhaul::{Error, Result};
 
 use super::Bench;
 use crate::row::{Row, millis};
 use crate::subject::Subject;
 use crate::workflows::{GO, long_and_waiting};
 
-/// Is how many tasks make fifty thousand events.
-const TASKS: u32 = 25_000;
+/// Is how many tasks make fifty thousand events, the most that a history may have, with the start, the signal and the end.
+const TASKS: u32 = 24_997;
 
 /// Is how often a history is replayed from memory.
 const PASSES: u32 = 5;
@@ -20,7 +20,16 @@ const PASSES: u32 = 5;
 pub(super) async fn measure(subject: &Subject) -> Result<Vec<Row>> {
     let bench = Bench::open(subject).await?;
     let run = bench.client.start(long_and_waiting(TASKS)).await?;
-    while run.info().await?.status != Status::Waiting {
+    loop {
+        let status = run.info().await?.status;
+        if status == Status::Waiting {
+            break;
+        }
+        if status.is_terminal() {
+            return Err(Error::failed(format!(
+                "the run is {status} before its signal"
+            )));
+        }
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let history: Vec<_> = run
