@@ -111,13 +111,19 @@ async fn measure(run: &Run) -> Result<()> {
                     rows.push(row);
                 }
             }
+            write(run, &rows)?;
         }
     }
+    Ok(())
+}
+
+/// Writes what was measured so far, so that a run which is cut short leaves what it had.
+fn write(run: &Run, rows: &[Row]) -> Result<()> {
     if let Some(file) = &run.json {
-        std::fs::write(file, serde_json::to_string_pretty(&rows)? + "\n")?;
+        std::fs::write(file, serde_json::to_string_pretty(rows)? + "\n")?;
     }
     if let Some(folder) = &run.report {
-        report::write(folder, &rows)?;
+        report::write(folder, rows)?;
     }
     Ok(())
 }
