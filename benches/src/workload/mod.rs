@@ -101,6 +101,13 @@ impl Bench {
         })
     }
 
+    /// Waits until the worker has nothing in its hands: what was started is done, or waits in the store.
+    async fn until_all_are_parked(&self) {
+        while self.worker.live_runs() > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+    }
+
     /// Ends the worker and returns the store.
     async fn close(self) -> Result<Arc<Store>> {
         self.worker.shutdown().await?;

@@ -34,9 +34,7 @@ pub(super) async fn measure(subject: &Subject) -> Result<Vec<Row>> {
         }
     })
     .await?;
-    while bench.worker.live_runs() > 0 {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    bench.until_all_are_parked().await;
     let store = bench.close().await?;
     let before = Counts::of(&store)?;
     let idle = Idle::watch(&store).await?;
