@@ -1,3 +1,4 @@
+    -- Goes on from `asked`: writes the rows of the runs whose turns were appended, and clears up behind ends.
     returning run
 ),
 done as materialized (

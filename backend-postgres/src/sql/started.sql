@@ -1,3 +1,4 @@
+    -- Goes on from `start`: gives what was born its standing, its first turn and its tags.
     returning number, id
 ),
 grown as materialized (

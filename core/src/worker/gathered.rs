@@ -32,6 +32,9 @@ const QUICK: Duration = Duration::from_micros(100);
 /// Is the most attempts that one task polls, so that a large round is spread over the threads.
 const GATHERED_MAX: usize = 32;
 
+/// Is the most names that are known to be quick; steps may have a new one each time.
+const QUICK_ONES_MAX: usize = 1_024;
+
 /// Is what an attempt comes to; an error when this process cannot run it.
 type Ended = Result<Outcome, Error>;
 
@@ -109,6 +112,9 @@ impl QuickOnes {
         }
         let mut names = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if is_quick {
+            if names.len() >= QUICK_ONES_MAX {
+                names.clear();
+            }
             names.insert(Arc::clone(&operation.name));
         } else {
             names.remove(&operation.name);
@@ -280,6 +286,18 @@ mod tests {
         assert!(!quick.has(&OperationKey::new(OperationKind::Task, "refund", 1)));
         quick.note(&charge(2), false);
         assert!(!quick.has(&charge(3)), "it was slow");
+    }
+
+    #[test]
+    fn what_is_known_to_be_quick_is_bounded() {
+        let step = |name: usize| OperationKey::new(OperationKind::Step, name.to_string(), 1);
+        let quick = QuickOnes::default();
+        for name in 0..=QUICK_ONES_MAX {
+            quick.note(&step(name), true);
+        }
+        assert!(quick.has(&step(QUICK_ONES_MAX)));
+        let known = (0..=QUICK_ONES_MAX).filter(|name| quick.has(&step(*name)));
+        assert!(known.count() <= QUICK_ONES_MAX);
     }
 
     #[test]
