@@ -9,6 +9,7 @@ use longhaul_core::backend::{RunUpdate, StartRun, TurnCommit};
 use longhaul_core::clock::Timestamp;
 use longhaul_core::history::StoredTurn;
 use longhaul_core::status::Status;
+use sqlx::error::BoxDynError;
 use sqlx::postgres::PgArguments;
 
 use crate::Store;
@@ -70,31 +71,40 @@ pub(crate) fn columns(
     ))
 }
 
-/// Adds what becomes of the rows of the runs.
-pub(crate) fn updates(mut arguments: PgArguments, turns: &[&TurnCommit]) -> Result<PgArguments> {
-    let mut add = |turns: &[&TurnCommit]| -> Result<(), sqlx::error::BoxDynError> {
+/// Adds what becomes of the row of a lone run.
+pub(crate) fn update(arguments: PgArguments, turn: &TurnCommit) -> Result<PgArguments> {
+    fn add(mut arguments: PgArguments, update: &RunUpdate) -> Result<PgArguments, BoxDynError> {
         use sqlx::Arguments as _;
-        let each = |of: fn(&RunUpdate) -> &'static str| -> Vec<&'static str> {
-            turns.iter().map(|turn| of(&turn.update)).collect()
-        };
-        let updates = || turns.iter().map(|turn| &turn.update);
-        arguments.add(each(action))?;
-        let reads = updates().map(|update| stored(update.read().unwrap_or_default().0));
-        arguments.add(reads.collect::<Vec<_>>())?;
-        let seals = updates().map(|update| matches!(update, RunUpdate::Drain { seal: true, .. }));
-        arguments.add(seals.collect::<Vec<_>>())?;
-        let wakes = updates().map(|update| wake_at(update).map(Timestamp::as_micros));
-        arguments.add(wakes.collect::<Vec<_>>())?;
-        arguments.add(updates().map(status).collect::<Vec<_>>())?;
-        let reasons = updates()
-            .map(|update| block(update).map(|(reason, _)| reason.replace('\0', "\u{FFFD}")));
-        arguments.add(reasons.collect::<Vec<_>>())?;
-        let builds = updates().map(|update| block(update).map(|(_, build)| build));
-        arguments.add(builds.collect::<Vec<_>>())?;
-        Ok(())
-    };
-    add(turns).map_err(sqlx::Error::Encode)?;
-    Ok(arguments)
+        arguments.add(action(update))?;
+        arguments.add(read(update))?;
+        arguments.add(seals(update))?;
+        arguments.add(wake_at(update))?;
+        arguments.add(status(update))?;
+        arguments.add(reason(update))?;
+        arguments.add(build(update))?;
+        Ok(arguments)
+    }
+    Ok(add(arguments, &turn.update).map_err(sqlx::Error::Encode)?)
+}
+
+/// Adds what becomes of the rows of the runs.
+pub(crate) fn updates(arguments: PgArguments, turns: &[&TurnCommit]) -> Result<PgArguments> {
+    fn add(mut arguments: PgArguments, updates: &[&RunUpdate]) -> Result<PgArguments, BoxDynError> {
+        use sqlx::Arguments as _;
+        fn each<'a, T>(updates: &[&'a RunUpdate], of: impl Fn(&'a RunUpdate) -> T) -> Vec<T> {
+            updates.iter().map(|update| of(update)).collect()
+        }
+        arguments.add(each(updates, action))?;
+        arguments.add(each(updates, read))?;
+        arguments.add(each(updates, seals))?;
+        arguments.add(each(updates, wake_at))?;
+        arguments.add(each(updates, status))?;
+        arguments.add(each(updates, reason))?;
+        arguments.add(each(updates, build))?;
+        Ok(arguments)
+    }
+    let updates: Vec<&RunUpdate> = turns.iter().map(|turn| &turn.update).collect();
+    Ok(add(arguments, &updates).map_err(sqlx::Error::Encode)?)
 }
 
 const fn action(update: &RunUpdate) -> &'static str {
@@ -108,9 +118,17 @@ const fn action(update: &RunUpdate) -> &'static str {
     }
 }
 
-const fn wake_at(update: &RunUpdate) -> Option<Timestamp> {
+fn read(update: &RunUpdate) -> i64 {
+    stored(update.read().unwrap_or_default().0)
+}
+
+const fn seals(update: &RunUpdate) -> bool {
+    matches!(update, RunUpdate::Drain { seal: true, .. })
+}
+
+fn wake_at(update: &RunUpdate) -> Option<i64> {
     match update {
-        RunUpdate::Park { wake_at, .. } => *wake_at,
+        RunUpdate::Park { wake_at, .. } => wake_at.map(Timestamp::as_micros),
         _ => None,
     }
 }
@@ -124,9 +142,16 @@ fn status(update: &RunUpdate) -> Option<&'static str> {
     }
 }
 
-fn block(update: &RunUpdate) -> Option<(&str, &str)> {
+fn reason(update: &RunUpdate) -> Option<String> {
     match update {
-        RunUpdate::Block { reason, build, .. } => Some((reason, build.as_str())),
+        RunUpdate::Block { reason, .. } => Some(reason.replace('\0', "\u{FFFD}")),
+        _ => None,
+    }
+}
+
+fn build(update: &RunUpdate) -> Option<&str> {
+    match update {
+        RunUpdate::Block { build, .. } => Some(build.as_str()),
         _ => None,
     }
 }
@@ -140,7 +165,7 @@ pub(crate) fn effects(mut arguments: PgArguments, turns: &[&TurnCommit]) -> Resu
     Ok(arguments)
 }
 
-type Added = Result<(), sqlx::error::BoxDynError>;
+type Added = Result<(), BoxDynError>;
 
 /// Pairs things of turns with the places of their turns.
 fn of_members<'a, T: 'a>(
@@ -263,6 +288,23 @@ fn add_messages_place(arguments: &mut PgArguments, turns: &[&TurnCommit]) -> Add
             .map(|one| one.body.content.as_slice())
             .collect::<Vec<_>>(),
     )?;
+    Ok(())
+}
+
+/// Adds what a lone run to start is.
+pub(crate) fn add_run(arguments: &mut PgArguments, run: &StartRun) -> Added {
+    use sqlx::Arguments as _;
+    let identity = &run.identity;
+    arguments.add(identity.workflow_id.as_str())?;
+    arguments.add(run.kind.as_str())?;
+    arguments.add(identity.workflow_type.as_str())?;
+    arguments.add(run.route.as_str())?;
+    arguments.add(i32::from(run.partition))?;
+    arguments.add(run.fingerprint.as_slice())?;
+    arguments.add(identity.parent.as_ref().map(|parent| parent.as_str()))?;
+    arguments.add(identity.root.as_str())?;
+    arguments.add(run.parent_operation.as_ref().map(ToString::to_string))?;
+    arguments.add(run.record.as_slice())?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The one place where an owned run changes.
 //!
-//! Invariants: a group of turns is one statement, which commits each whole or not at all; a lone turn that only appends
-//! has a statement of its own. All but the last of them take it that the store has none of the turns, which is cheaper;
+//! Invariants: a group of turns is one statement, which commits each whole or not at all; a lone turn that changes nothing
+//! but its run's history and row has a statement of its own. All but the last of them take it that the store has none of the turns, which is cheaper;
 //! when it has one, the group is asked again in the statement that looks first. Why a turn was not committed is read in a
 //! new snapshot. One that the store cannot hold is found by halving, and refused alone.
 
@@ -13,7 +13,7 @@ use sqlx::Row;
 use sqlx::postgres::{PgArguments, PgRow};
 
 use crate::Store;
-use crate::columns::{columns, effects, one, updates};
+use crate::columns::{columns, effects, one, update, updates};
 use crate::error::{Failure, Result};
 use crate::lanes::Fence;
 use crate::row::{self, stored, uuid};
@@ -27,6 +27,7 @@ macro_rules! part {
 
 pub(crate) const APPEND_ONE: &str = concat!(part!("fence"), part!("append_one"));
 pub(crate) const APPEND_MANY: &str = concat!(part!("fence"), part!("append_many"));
+pub(crate) const SETTLE_ONE: &str = concat!(part!("fence"), part!("settle_one"));
 pub(crate) const SETTLE: &str = concat!(
     part!("fence"),
     part!("asked"),
@@ -148,6 +149,12 @@ fn statement(
         && is_plain(turn)
     {
         return Ok((APPEND_ONE, one(store, fence, n, turn)?));
+    }
+    if let [turn] = turns
+        && turn.turn.is_some()
+        && has_no_effects(turn)
+    {
+        return Ok((SETTLE_ONE, update(one(store, fence, n, turn)?, turn)?));
     }
     let appends = columns(store, fence, n, turns)?;
     if turns.iter().all(|turn| is_plain(turn)) {

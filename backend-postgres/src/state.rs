@@ -15,13 +15,17 @@ use longhaul_core::history::StoredTurn;
 use longhaul_core::id::{Epoch, WorkerId, WorkflowId};
 use sqlx::Row;
 
-use crate::columns::{add_runs, add_tags};
+use crate::columns::{add_run, add_runs, add_tags};
 use crate::error::{Failure, Result};
 use crate::lanes::Fence;
 use crate::row::{self, RunNumber, run_record, select_run, stored, stored_turn, uuid};
 use crate::session::{arguments, insist};
 use crate::{PostgresBackend, Store, commit, takeover};
 
+pub(crate) const START_ONE: &str = concat!(
+    include_str!("sql/fence.sql"),
+    include_str!("sql/start_one.sql")
+);
 pub(crate) const START: &str = concat!(
     include_str!("sql/fence.sql"),
     include_str!("sql/start.sql"),
@@ -255,9 +259,10 @@ async fn start(store: &Store, lane: Option<Lane>, runs: &[StartRun]) -> Result<V
 
 /// Inserts the runs whose ids are free; returns these ids. Most are, so it is tried as if all were.
 async fn insert(store: &Store, lane: Option<Lane>, runs: &[&StartRun]) -> Result<BTreeSet<String>> {
-    let [first, again] = match lane {
-        Some(_) => [START, START_AGAIN],
-        None => [START_UNOWNED, START_UNOWNED_AGAIN],
+    let [first, again] = match (lane, runs) {
+        (Some(_), [run]) if run.tags.is_empty() => [START_ONE, START_AGAIN],
+        (Some(_), _) => [START, START_AGAIN],
+        (None, _) => [START_UNOWNED, START_UNOWNED_AGAIN],
     };
     match insert_by(store, lane, runs, first).await {
         Err(failure) if failure.is_duplicate() => insert_by(store, lane, runs, again).await,
@@ -278,8 +283,11 @@ async fn insert_by(
     };
     let owner = lane.map(|lane| uuid(lane.worker.0));
     let mut arguments = arguments!(store.clock.given(), owner, fence.map(|fence| fence.lane), n,);
-    add_runs(&mut arguments, runs)
-        .and_then(|()| add_tags(&mut arguments, runs))
+    let added = match runs {
+        [run] if text == START_ONE => add_run(&mut arguments, run),
+        _ => add_runs(&mut arguments, runs).and_then(|()| add_tags(&mut arguments, runs)),
+    };
+    added
         .and_then(|()| sqlx::Arguments::add(&mut arguments, owner))
         .map_err(sqlx::Error::Encode)?;
     let mut answer = store.session.ask(text, arguments).await;

@@ -78,7 +78,8 @@ struct Run {
 #[tokio::main]
 async fn main() -> Result<()> {
     match Arguments::parse().command {
-        Command::Run(run) => measure(&run).await,
+        // As a server's handler of requests, what starts workflows is a task of the runtime.
+        Command::Run(run) => tokio::spawn(async move { measure(&run).await }).await?,
         Command::Victim { url } => workload::be_killed(&url).await,
         Command::Idle { url } => workload::be_idle(&url).await,
         Command::Share { url } => workload::be_a_share(&url).await,

@@ -127,14 +127,18 @@ impl Lane {
     /// two changes of task at each.
     pub(crate) fn start_gathered(&mut self) {
         if self.gathered.len() == 1 {
-            return poll_each(&self.shared, std::mem::take(&mut self.gathered));
+            let ended = poll_each(&self.shared, std::mem::take(&mut self.gathered));
+            return self.ended.extend(split(&self.shared, ended));
         }
         let mut gathered = std::mem::take(&mut self.gathered).into_iter().peekable();
         while gathered.peek().is_some() {
             let some = gathered.by_ref().take(GATHERED_MAX).collect();
             let shared = Arc::clone(&self.shared);
             self.shared
-                .spawn("attempts", async move { poll_each(&shared, some) });
+                .spawn("attempts", async move {
+                    let ended = poll_each(&shared, some);
+                    tell(&shared, ended);
+                });
         }
     }
 
@@ -148,8 +152,9 @@ impl Lane {
     }
 }
 
-/// Polls each attempt once; after one that took long, the others need not wait for the next.
-fn poll_each(shared: &Arc<Shared>, gathered: Vec<Fresh>) {
+/// Polls each attempt once, and returns what they came to; after one that took long, the others need not wait for the
+/// next.
+fn poll_each(shared: &Arc<Shared>, gathered: Vec<Fresh>) -> Vec<(Place, Ended)> {
     let mut before = shared.environment.elapsed();
     let mut is_late = false;
     let mut all_ended = Vec::with_capacity(gathered.len());
@@ -165,7 +170,7 @@ fn poll_each(shared: &Arc<Shared>, gathered: Vec<Fresh>) {
                 all_ended.extend(poll_first(shared, fresh, slot));
                 let now = shared.environment.elapsed();
                 is_late = now.saturating_sub(before) > QUICK;
-                if is_late {
+                if is_late && all_ended.len() > 1 {
                     tell(shared, std::mem::take(&mut all_ended));
                 }
                 shared.quick.note(&operation, !is_late);
@@ -175,7 +180,7 @@ fn poll_each(shared: &Arc<Shared>, gathered: Vec<Fresh>) {
             _ => go_apart(shared, fresh, None),
         }
     }
-    tell(shared, all_ended);
+    all_ended
 }
 
 /// Polls an attempt once, and returns what it came to. Whoever polls it next gives it a waker of its own, so that none is
@@ -254,9 +259,17 @@ fn give_up(fresh: Fresh) {
 }
 
 /// Tells the lane what attempts came to, all at once, so that their runs share the next commit.
-fn tell(shared: &Shared, all_ended: Vec<(Place, Ended)>) {
-    let mut outcomes = Vec::with_capacity(all_ended.len());
-    for (place, ended) in all_ended {
+fn tell(shared: &Shared, ended: Vec<(Place, Ended)>) {
+    let outcomes = split(shared, ended);
+    if !outcomes.is_empty() {
+        drop(shared.lane.send(LaneInput::Outcomes(outcomes)));
+    }
+}
+
+/// Returns the outcomes, and tells the lane which runs cannot go on in this process.
+fn split(shared: &Shared, ended: Vec<(Place, Ended)>) -> Vec<(Place, Outcome)> {
+    let mut outcomes = Vec::with_capacity(ended.len());
+    for (place, ended) in ended {
         match ended {
             Ok(outcome) => outcomes.push((place, outcome)),
             Err(unfit) => drop(
@@ -266,9 +279,7 @@ fn tell(shared: &Shared, all_ended: Vec<(Place, Ended)>) {
             ),
         }
     }
-    if !outcomes.is_empty() {
-        drop(shared.lane.send(LaneInput::Outcomes(outcomes)));
-    }
+    outcomes
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! or the worker is dead.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Poll;
@@ -87,6 +87,8 @@ pub(crate) struct Lane {
     pub(crate) suspects: Suspects,
     /// Attempts that start when the round has ended.
     pub(crate) gathered: Vec<Fresh>,
+    /// Outcomes of attempts that ended where they began, which no message brings.
+    pub(crate) ended: Vec<(Place, Outcome)>,
     pub(crate) draining: bool,
 }
 
@@ -114,6 +116,7 @@ impl Lane {
             blocked: Vec::new(),
             suspects: Suspects::default(),
             gathered: Vec::new(),
+            ended: Vec::new(),
             draining: false,
         }
     }
@@ -128,6 +131,10 @@ impl Lane {
                 answered = answered(&mut self.in_flight) => {
                     self.free.push(answered.lane);
                     self.on_answer(answered.submitted, answered.answer);
+                }
+                () = ready(()), if !self.ended.is_empty() => {
+                    let ended = std::mem::take(&mut self.ended);
+                    self.take_round(LaneInput::Outcomes(ended));
                 }
                 input = self.inputs.recv() => match input {
                     Some(input) => self.take_round(input),
@@ -595,6 +602,7 @@ impl Lane {
             self.forget(&id);
         }
         self.dirty.clear();
+        self.ended.clear();
         self.to_read.clear();
         self.blocked.clear();
         self.suspects = Suspects::default();

@@ -24,14 +24,19 @@ const STARTS_AT_ONCE: usize = 512;
 /// Starts runs until the worker drains.
 pub(crate) async fn run(shared: Arc<Shared>, mut starts: mpsc::UnboundedReceiver<StartHere>) {
     let mut batch = Vec::new();
+    let mut are_many = false;
     while starts.recv_many(&mut batch, STARTS_AT_ONCE).await > 0 {
-        // Whoever is about to start a run does so before the batch is full.
-        tokio::task::yield_now().await;
+        are_many |= batch.len() > 1;
+        if are_many {
+            // Whoever is about to start a run does so before the batch is sent; a lone one need not wait for nobody.
+            tokio::task::yield_now().await;
+        }
         while batch.len() < STARTS_AT_ONCE
             && let Ok(start) = starts.try_recv()
         {
             batch.push(start);
         }
+        are_many = batch.len() > 1;
         start_all(&shared, std::mem::take(&mut batch)).await;
     }
 }
