@@ -66,3 +66,8 @@ impl Child {
 pub(super) fn say(word: &str) {
     println!("{word}");
 }
+
+/// Returns the lines that the parent sends.
+pub(super) fn orders() -> Lines<BufReader<tokio::io::Stdin>> {
+    BufReader::new(tokio::io::stdin()).lines()
+}

@@ -101,10 +101,14 @@ impl Bench {
         })
     }
 
-    /// Waits until the worker has nothing in its hands: what was started is done, or waits in the store.
-    async fn until_all_are_parked(&self) {
-        while self.worker.live_runs() > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    /// Waits until what was started is done, or waits in the store: none is yet to be taken up, none is live.
+    async fn until_all_are_parked(&self) -> Result<()> {
+        loop {
+            let pending = self.client.list().status(Status::Pending).count().await?;
+            if pending == 0 && self.worker.live_runs() == 0 {
+                return Ok(());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         }
     }
 

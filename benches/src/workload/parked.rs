@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use longhaul::{Error, Result};
 
-use super::child::{Child, say};
+use super::child::{Child, orders, say};
 use super::{Bench, repeat, start_worker};
 use crate::count::{Counts, cpu_millis, resident_bytes};
 use crate::row::Row;
@@ -24,7 +24,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 /// Compares an idle worker beside an empty store with one beside a hundred thousand parked workflows.
 pub(super) async fn measure(subject: &Subject) -> Result<Vec<Row>> {
     let bench = Bench::open(subject).await?;
-    let empty = Idle::watch(&bench.store).await?;
+    let (empty, _) = Idle::watch(&bench.store).await?;
     let client = bench.client.clone();
     repeat(PARKED, IN_FLIGHT, move |_| {
         let client = client.clone();
@@ -34,11 +34,9 @@ pub(super) async fn measure(subject: &Subject) -> Result<Vec<Row>> {
         }
     })
     .await?;
-    bench.until_all_are_parked().await;
+    bench.until_all_are_parked().await?;
     let store = bench.close().await?;
-    let before = Counts::of(&store)?;
-    let idle = Idle::watch(&store).await?;
-    let counts = Counts::of(&store)?;
+    let (idle, counts) = Idle::watch(&store).await?;
     let runs = f64::from(u32::try_from(PARKED)?);
     let bytes = (idle.resident - empty.resident).max(0.0) / runs;
     let row = Row::new("W6", bytes, "bytes per parked run")
@@ -46,8 +44,6 @@ pub(super) async fn measure(subject: &Subject) -> Result<Vec<Row>> {
         .count("% of a core", idle.cpu_percent)
         .count("MB resident", idle.resident / 1e6)
         .note("idle worker of another process, against one beside an empty store");
-    let minutes = (WATCHED + SETTLE).as_secs_f64() / 60.0;
-    let counts = counts.since(&before, minutes);
     let asked = counts
         .into_iter()
         .filter(|(name, _)| ["statements", "scripts"].contains(name));
@@ -63,17 +59,23 @@ struct Idle {
 }
 
 impl Idle {
-    async fn watch(store: &Store) -> Result<Self> {
+    /// Watches a worker of another process once it has come to rest; also counts what the server did meanwhile, a minute.
+    async fn watch(store: &Store) -> Result<(Self, Vec<(&'static str, f64)>)> {
         let mut child = Child::start(&["idle", "--url", &store.url])?;
+        child.line().await?;
+        let before = Counts::of(store)?;
+        child.tell("watch").await?;
         let line = child.line().await?;
+        let after = Counts::of(store)?;
         let (resident, cpu) = line
             .split_once(' ')
             .ok_or_else(|| Error::failed("two numbers"))?;
         child.end().await?;
-        Ok(Self {
+        let idle = Self {
             resident: resident.parse()?,
             cpu_percent: cpu.parse()?,
-        })
+        };
+        Ok((idle, after.since(&before, WATCHED.as_secs_f64() / 60.0)))
     }
 }
 
@@ -82,12 +84,16 @@ pub(crate) async fn be_idle(url: &str) -> Result<()> {
     let client = longhaul::prelude::Client::connect(url).await?;
     let worker = start_worker(&client, Hangs(false)).await?;
     tokio::time::sleep(SETTLE).await;
+    let mut orders = orders();
+    say("at rest");
+    orders.next_line().await?;
     let before = cpu_millis("self")?;
     tokio::time::sleep(WATCHED).await;
     let used = cpu_millis("self")? - before;
     let percent = used / (WATCHED.as_secs_f64() * 10.0);
     let resident = resident_bytes("self")?;
     say(&format!("{resident} {percent}"));
+    orders.next_line().await?;
     worker.shutdown().await?;
     Ok(())
 }

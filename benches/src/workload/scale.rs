@@ -8,9 +8,8 @@ use longhaul::Result;
 use longhaul::options::Limits as RunLimits;
 use longhaul::prelude::*;
 use serde::{Deserialize, Serialize};
-use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use super::child::{Child, say};
+use super::child::{Child, orders, say};
 use super::{start_worker, throughput};
 use crate::count::{Counts, peak_bytes};
 use crate::limit::Limits;
@@ -105,7 +104,7 @@ pub(crate) async fn be_a_share(url: &str) -> Result<()> {
     let worker = start_worker(&client, Hangs(false)).await?;
     throughput::run(&client, WARM_UP, IN_FLIGHT).await?;
     say("ready");
-    let mut orders = BufReader::new(tokio::io::stdin()).lines();
+    let mut orders = orders();
     while orders.next_line().await?.is_some() {
         throughput::run(&client, usize::try_from(WORKFLOWS)?, IN_FLIGHT).await?;
         say("done");

@@ -70,7 +70,7 @@ pub(super) async fn against_volume(subject: &Subject, limits: &Limits) -> Result
         rows.push(row(&mut times, limits, &format!("{volume} runs stored")));
     }
     fill_with_stuck(&bench.client, 100_000).await?;
-    bench.until_all_are_parked().await;
+    bench.until_all_are_parked().await?;
     let mut times = Vec::new();
     for _ in 0..PASSES {
         times.push(run(&bench.client, WORKFLOWS, 64).await?);
