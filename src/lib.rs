@@ -50,6 +50,10 @@ struct ReadmeDoctests;
 struct WorkflowsDoctests;
 
 #[cfg(doctest)]
+#[doc = include_str!("../docs/control.md")]
+struct ControlDoctests;
+
+#[cfg(doctest)]
 #[doc = include_str!("../docs/task-queues.md")]
 struct TaskQueuesDoctests;
 

@@ -13,17 +13,17 @@ use longhaul_core::status::Status;
 use crate::store::{RunNumber, RunRow, Store};
 use crate::workers;
 
-/// Appends a turn to a run that `worker` owns.
+/// Appends a turn to a run that `owner` owns; without one, to an open run that nobody owns.
 pub(crate) fn commit(
     store: &mut Store,
-    worker: WorkerId,
+    owner: Option<WorkerId>,
     mut commit: TurnCommit,
     now: Timestamp,
 ) -> Verdict {
     let Some(number) = store.number(&commit.run) else {
         return Verdict::Lost;
     };
-    let judged = store.row(number).map(|row| judge(row, worker, &commit));
+    let judged = store.row(number).map(|row| judge(row, owner, &commit));
     if let Some(refused) = judged.unwrap_or(Some(Verdict::Lost)) {
         return refused;
     }
@@ -39,16 +39,16 @@ pub(crate) fn commit(
 }
 
 /// Tells the verdict on a turn that changes nothing; none when it is to be written.
-fn judge(row: &RunRow, worker: WorkerId, commit: &TurnCommit) -> Option<Verdict> {
+fn judge(row: &RunRow, owner: Option<WorkerId>, commit: &TurnCommit) -> Option<Verdict> {
     let run = &row.record;
     if is_repeated(row, commit) {
         return Some(Verdict::Committed);
     }
-    let is_owned =
-        run.owner == Some(worker) && run.epoch == commit.epoch && run.segment == commit.segment;
+    let is_owned = run.owner == owner && run.epoch == commit.epoch && run.segment == commit.segment;
     let turns = row.turns.len() as u64;
     let turn = commit.turn.as_ref();
-    if !is_owned || turn.is_some_and(|turn| turn.turn.0 != turns) {
+    let is_open = !run.status.is_terminal();
+    if !is_owned || !is_open || turn.is_some_and(|turn| turn.turn.0 != turns) {
         return Some(Verdict::Lost);
     }
     let read = commit.update.read();
@@ -165,11 +165,12 @@ fn write_row(
             reason,
             build,
         } => (read, Status::Blocked, Some(now), Some((reason, build))),
+        RunUpdate::Pause { read } => (read, Status::Paused, None, None),
         RunUpdate::End { read, status } => (read, status, None, None),
     };
     if wake_at.is_some() {
         store.tell(Hint::Changed);
-    } else if status.is_terminal() {
+    } else if status.is_terminal() || status == Status::Paused {
         store.tell(Hint::Ended);
     }
     let given_up = GivenUp {
@@ -178,9 +179,15 @@ fn write_row(
         wake_at,
         blocked,
     };
+    let before = store.row(number).map(|row| row.record.status);
     store.change(number, |row| give_up(row, given_up, write, now));
     if status.is_terminal() {
         store.queues.forget(number);
+    } else if status == Status::Paused {
+        store.queues.hold(number);
+    } else if before == Some(Status::Paused) {
+        store.queues.let_go(number, now);
+        store.tell(Hint::Changed);
     }
 }
 

@@ -11,6 +11,7 @@ use longhaul_core::backend::{
 };
 use longhaul_core::clock::Timestamp;
 use longhaul_core::id::{ArrivalNumber, WorkerId, WorkflowId, WriteId};
+use longhaul_core::status::Status;
 use tokio::sync::Notify;
 
 use crate::MemoryBackend;
@@ -158,7 +159,9 @@ fn put(row: &mut RunRow, write: WriteId, body: ArrivalBody, now: Timestamp) -> A
     let run = &mut row.record;
     let number = run.arrivals.next();
     run.arrivals = number;
-    run.wake_at = Some(run.wake_at.map_or(now, |wake_at| wake_at.min(now)));
+    if run.status != Status::Paused {
+        run.wake_at = Some(run.wake_at.map_or(now, |wake_at| wake_at.min(now)));
+    }
     run.updated_at = now;
     row.inbox_writes.insert(write, (number, now));
     row.inbox.push(Arrival {

@@ -1,7 +1,7 @@
 //! The rows of task queues, and the indexes that find the next attempt.
 //!
 //! Invariants: an attempt is in one of three indexes: by its time while that is ahead, by priority after it, by its
-//! worker once it is claimed. So neither delayed attempts nor those of other tasks are looked at when attempts are
+//! worker once it is claimed; in none while its run is paused and nobody has claimed it. So neither delayed attempts nor those of other tasks are looked at when attempts are
 //! claimed.
 
 use std::cmp::Reverse;
@@ -60,6 +60,47 @@ impl Queues {
         of_run.insert(key, number);
         self.put_in += 1;
         let ready_at = attempt.due.unwrap_or(now);
+        let row = AttemptRow {
+            run,
+            attempt,
+            ready_at,
+            claimed_by: None,
+        };
+        self.rows.insert(number, row);
+        self.start_waiting(number, now);
+    }
+
+    /// Takes the attempts of a run that nobody has claimed out of the indexes that are looked at for work.
+    pub(crate) fn hold(&mut self, run: RunNumber) {
+        for number in self.unclaimed(run) {
+            self.stop_waiting(number);
+        }
+    }
+
+    /// Puts them back to where they were.
+    pub(crate) fn let_go(&mut self, run: RunNumber, now: Timestamp) {
+        for number in self.unclaimed(run) {
+            self.start_waiting(number, now);
+        }
+    }
+
+    fn unclaimed(&self, run: RunNumber) -> Vec<AttemptNumber> {
+        let of_run = self.of_run.get(&run).into_iter();
+        of_run
+            .flat_map(BTreeMap::values)
+            .copied()
+            .filter(|number| {
+                let row = self.rows.get(number);
+                row.is_some_and(|row| row.claimed_by.is_none())
+            })
+            .collect()
+    }
+
+    fn start_waiting(&mut self, number: AttemptNumber, now: Timestamp) {
+        let Some(row) = self.rows.get(&number) else {
+            return;
+        };
+        let (attempt, ready_at) = (&row.attempt, row.ready_at);
         let of_queue = self.waiting.entry(attempt.queue.clone()).or_default();
         let waiting = of_queue.entry(attempt.task.clone()).or_default();
         if ready_at <= now {
@@ -68,13 +109,6 @@ impl Queues {
         } else {
             waiting.delayed.insert((ready_at, number));
         }
-        let row = AttemptRow {
-            run,
-            attempt,
-            ready_at,
-            claimed_by: None,
-        };
-        self.rows.insert(number, row);
     }
 
     /// Makes attempts ready whose time has come, and returns the first ones.

@@ -93,9 +93,16 @@ impl State for MemoryBackend {
     async fn commit(&self, lane: Lane, turns: Vec<TurnCommit>) -> Result<Vec<Verdict>> {
         self.apply(|store, now| {
             workers::require(store, lane.worker, now)?;
-            let commit_one = |turn| commit::commit(store, lane.worker, turn, now);
+            let commit_one = |turn| commit::commit(store, Some(lane.worker), turn, now);
             Ok(turns.into_iter().map(commit_one).collect())
         })
+    }
+
+    async fn edit(&self, turns: Vec<TurnCommit>) -> Result<Vec<Verdict>> {
+        Ok(self.apply(|store, now| {
+            let edit_one = |turn| commit::commit(store, None, turn, now);
+            turns.into_iter().map(edit_one).collect()
+        }))
     }
 }
 

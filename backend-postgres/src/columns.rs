@@ -36,11 +36,10 @@ pub(crate) fn one(store: &Store, fence: Fence, n: i64, turn: &TurnCommit) -> Res
     ))
 }
 
-/// Makes the arguments that every statement of a group begins with.
+/// Makes the arguments that every statement of a group begins with. Without a fence nobody owns the runs.
 pub(crate) fn columns(
     store: &Store,
-    fence: Fence,
-    n: i64,
+    fence: Option<(Fence, i64)>,
     turns: &[&TurnCommit],
 ) -> Result<PgArguments> {
     fn each<'a, T>(turns: &[&'a TurnCommit], of: impl Fn(&'a TurnCommit) -> T) -> Vec<T> {
@@ -52,9 +51,9 @@ pub(crate) fn columns(
         .map(|turn| turn.turn.as_ref().map(first_event).transpose());
     Ok(arguments!(
         store.clock.given(),
-        uuid(fence.worker.0),
-        fence.lane,
-        n,
+        fence.map(|(fence, _)| uuid(fence.worker.0)),
+        fence.map(|(fence, _)| fence.lane),
+        fence.map(|(_, n)| n),
         each(turns, |turn| turn.run.as_str()),
         each(turns, |turn| i64::from(turn.segment.0)),
         each(turns, |turn| stored(turn.epoch.0)),
@@ -114,6 +113,7 @@ const fn action(update: &RunUpdate) -> &'static str {
         RunUpdate::Park { .. } => "park",
         RunUpdate::Release { .. } => "release",
         RunUpdate::Block { .. } => "block",
+        RunUpdate::Pause { .. } => "pause",
         RunUpdate::End { .. } => "end",
     }
 }
@@ -138,6 +138,7 @@ fn status(update: &RunUpdate) -> Option<&'static str> {
         RunUpdate::Append | RunUpdate::Drain { .. } => None,
         RunUpdate::Park { .. } | RunUpdate::Release { .. } => Some(Status::Waiting.as_str()),
         RunUpdate::Block { .. } => Some(Status::Blocked.as_str()),
+        RunUpdate::Pause { .. } => Some(Status::Paused.as_str()),
         RunUpdate::End { status, .. } => Some(status.as_str()),
     }
 }

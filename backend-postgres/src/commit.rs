@@ -49,18 +49,26 @@ pub(crate) const WRITE_AGAIN: &str = concat!(
     part!("effects"),
     part!("done")
 );
+pub(crate) const EDIT: &str = concat!(
+    part!("unfenced"),
+    part!("asked"),
+    part!("unless_there"),
+    part!("settled"),
+    part!("effects"),
+    part!("done")
+);
 pub(crate) const JUDGE: &str = part!("judge");
 
 /// Is how often a turn is tried whose row somebody holds.
 const TRIES: usize = 20;
 
-/// Appends turns to runs that the lane's worker owns; answers in order.
+/// Appends turns to runs that the lane's worker owns, or without a lane to runs that nobody owns; answers in order.
 pub(crate) async fn commit(
     store: &Store,
-    lane: Lane,
+    lane: Option<Lane>,
     turns: &[TurnCommit],
 ) -> Result<Vec<Verdict>> {
-    let fence = Fence::of(lane);
+    let fence = lane.map(Fence::of);
     let mut verdicts = BTreeMap::new();
     let all: Vec<usize> = (0..turns.len()).collect();
     let mut held = write_halving(store, fence, turns, all, &mut verdicts).await?;
@@ -79,7 +87,7 @@ pub(crate) async fn commit(
 /// Writes a group, or what of it the store can hold; returns the turns whose rows somebody held.
 async fn write_halving(
     store: &Store,
-    fence: Fence,
+    fence: Option<Fence>,
     turns: &[TurnCommit],
     group: Vec<usize>,
     verdicts: &mut BTreeMap<usize, Verdict>,
@@ -113,22 +121,17 @@ async fn write_halving(
 /// Sends a group in the smallest statement that can write it; returns the turns that were committed.
 async fn write(
     store: &Store,
-    fence: Fence,
+    fence: Option<Fence>,
     turns: &[TurnCommit],
     group: &[usize],
 ) -> Result<BTreeSet<usize>> {
-    let n = store.lane_number(fence).await?;
     let members: Vec<&TurnCommit> = group.iter().filter_map(|at| turns.get(*at)).collect();
-    let (text, arguments) = statement(store, fence, n, &members)?;
-    let answer = match store.noted(fence, store.session.ask(text, arguments).await) {
-        Err(failure) if failure.is_duplicate() => {
-            let arguments = updates(columns(store, fence, n, &members)?, &members)?;
-            let again = store
-                .session
-                .ask(WRITE_AGAIN, effects(arguments, &members)?);
-            store.noted(fence, again.await)?
+    let answer = match fence {
+        Some(fence) => write_owned(store, fence, &members).await?,
+        None => {
+            let arguments = everything(store, None, &members)?;
+            store.session.ask(EDIT, arguments).await?
         }
-        answer => answer?,
     };
     let mut done = BTreeSet::new();
     for row in &answer {
@@ -136,6 +139,27 @@ async fn write(
         done.extend(group.get(place - 1));
     }
     Ok(done)
+}
+
+async fn write_owned(store: &Store, fence: Fence, turns: &[&TurnCommit]) -> Result<Vec<PgRow>> {
+    let n = store.lane_number(fence).await?;
+    let (text, arguments) = statement(store, fence, n, turns)?;
+    match store.noted(fence, store.session.ask(text, arguments).await) {
+        Err(failure) if failure.is_duplicate() => {
+            let arguments = everything(store, Some((fence, n)), turns)?;
+            store.noted(fence, store.session.ask(WRITE_AGAIN, arguments).await)
+        }
+        answer => answer,
+    }
+}
+
+/// Makes the arguments of the statement that can write any turns.
+fn everything(
+    store: &Store,
+    fence: Option<(Fence, i64)>,
+    turns: &[&TurnCommit],
+) -> Result<PgArguments> {
+    effects(updates(columns(store, fence, turns)?, turns)?, turns)
 }
 
 /// Chooses the smallest statement that can write turns, none of which the store is known to have.
@@ -152,11 +176,12 @@ fn statement(
     }
     if let [turn] = turns
         && turn.turn.is_some()
+        && !matches!(turn.update, RunUpdate::Pause { .. })
         && has_no_effects(turn)
     {
         return Ok((SETTLE_ONE, update(one(store, fence, n, turn)?, turn)?));
     }
-    let appends = columns(store, fence, n, turns)?;
+    let appends = columns(store, Some((fence, n)), turns)?;
     if turns.iter().all(|turn| is_plain(turn)) {
         return Ok((APPEND_MANY, appends));
     }
@@ -182,7 +207,7 @@ fn has_no_effects(turn: &TurnCommit) -> bool {
 /// Finds out why turns were not committed; returns those that nothing is wrong with.
 async fn judge(
     store: &Store,
-    fence: Fence,
+    fence: Option<Fence>,
     turns: &[TurnCommit],
     group: &[usize],
     verdicts: &mut BTreeMap<usize, Verdict>,
@@ -193,8 +218,8 @@ async fn judge(
     let members: Vec<&TurnCommit> = group.iter().filter_map(|at| turns.get(*at)).collect();
     let number = |turn: &&TurnCommit| turn.turn.as_ref().map(|turn| stored(turn.turn.0));
     let arguments = arguments!(
-        uuid(fence.worker.0),
-        fence.lane,
+        fence.map(|fence| uuid(fence.worker.0)),
+        fence.map(|fence| fence.lane),
         members
             .iter()
             .map(|turn| turn.run.as_str())
@@ -208,10 +233,13 @@ async fn judge(
     let rows = store.session.ask(JUDGE, arguments).await?;
     let mut held = Vec::new();
     for ((row, member), turn) in rows.iter().zip(group).zip(members) {
-        let n: Option<i64> = row.try_get("n")?;
-        let n = n.ok_or(Failure::WorkerDead(fence.worker))?;
-        store.lanes.set(fence, Some(n));
-        match verdict(&Standing::read(row)?, fence.worker, turn) {
+        if let Some(fence) = fence {
+            let n: Option<i64> = row.try_get("n")?;
+            let n = n.ok_or(Failure::WorkerDead(fence.worker))?;
+            store.lanes.set(fence, Some(n));
+        }
+        let owner = fence.map(|fence| fence.worker);
+        match verdict(&Standing::read(row)?, owner, turn) {
             Some(verdict) => drop(verdicts.insert(*member, verdict)),
             None => held.push(*member),
         }
@@ -222,6 +250,7 @@ async fn judge(
 /// Is what is checked of a run, as it was read after its turn was not committed.
 struct Standing {
     owner: Option<WorkerId>,
+    is_finished: bool,
     epoch: Option<i64>,
     segment: Option<i64>,
     arrivals: Option<i64>,
@@ -234,6 +263,7 @@ impl Standing {
     fn read(row: &PgRow) -> Result<Self> {
         Ok(Self {
             owner: row::optional_worker(row, "owner")?,
+            is_finished: row.try_get("is_finished")?,
             epoch: row.try_get("epoch")?,
             segment: row.try_get("segment")?,
             arrivals: row.try_get("arrivals")?,
@@ -243,15 +273,16 @@ impl Standing {
         })
     }
 
-    fn is_owned(&self, worker: WorkerId, epoch: Epoch, segment: Segment) -> bool {
-        self.owner == Some(worker)
+    fn is_owned(&self, owner: Option<WorkerId>, epoch: Epoch, segment: Segment) -> bool {
+        self.owner == owner
+            && !self.is_finished
             && self.epoch == Some(stored(epoch.0))
             && self.segment == Some(i64::from(segment.0))
     }
 }
 
 /// Tells the verdict on a turn that was not committed; none when nothing is in its way any more.
-fn verdict(run: &Standing, worker: WorkerId, turn: &TurnCommit) -> Option<Verdict> {
+fn verdict(run: &Standing, owner: Option<WorkerId>, turn: &TurnCommit) -> Option<Verdict> {
     let is_repeated = match &turn.turn {
         Some(_) => run.before == Some(turn.write),
         None => run.last_write == Some(turn.write),
@@ -259,7 +290,7 @@ fn verdict(run: &Standing, worker: WorkerId, turn: &TurnCommit) -> Option<Verdic
     if is_repeated {
         return Some(Verdict::Committed);
     }
-    let is_owned = run.is_owned(worker, turn.epoch, turn.segment);
+    let is_owned = run.is_owned(owner, turn.epoch, turn.segment);
     let follows = |number: u64| stored(number) == run.turns;
     if !is_owned || turn.turn.as_ref().is_some_and(|turn| !follows(turn.turn.0)) {
         return Some(Verdict::Lost);

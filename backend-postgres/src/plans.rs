@@ -11,13 +11,14 @@ use crate::{commit, events, inspect, state, takeover, tasks};
 use longhaul_tests::Fixture as _;
 
 /// Lists the statements of running stores; lists and counts of people are not among them.
-const STATEMENTS: [(&str, &str); 28] = [
+const STATEMENTS: [(&str, &str); 29] = [
     ("append one", commit::APPEND_ONE),
     ("append many", commit::APPEND_MANY),
     ("settle one", commit::SETTLE_ONE),
     ("settle", commit::SETTLE),
     ("write", commit::WRITE),
     ("write again", commit::WRITE_AGAIN),
+    ("edit", commit::EDIT),
     ("judge", commit::JUDGE),
     ("start one", state::START_ONE),
     ("start", state::START),

@@ -18,7 +18,10 @@ use crate::session::{Sessions, in_schema};
 const SERVER_NEEDED: u32 = 14;
 
 /// Lists the migrations; the format version is how many were applied.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_initial.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../migrations/0001_initial.sql"),
+    include_str!("../migrations/0002_pause.sql"),
+];
 
 /// Is the oldest format version whose readers can use what this version writes.
 const READER_NEEDED: i64 = 1;

@@ -417,7 +417,7 @@ mod tests {
             worker: WorkerId(Uuid::from_random_bytes([7; 16])),
             number: 0,
         };
-        let committing = crate::commit::commit(store, lane, &[]);
+        let committing = crate::commit::commit(store, Some(lane), &[]);
         assert!(size_of_val(&committing) < 4_096);
     }
 }

@@ -138,12 +138,17 @@ impl State for PostgresBackend {
             if turns.is_empty() {
                 return store.require(Fence::of(lane)).await.map(|()| Vec::new());
             }
-            let verdicts = commit::commit(&store, lane, &turns).await?;
-            if let Some(hint) = Hint::of(&turns)
-                && verdicts.contains(&Verdict::Committed)
-            {
-                store.tell(hint);
-            }
+            let verdicts = commit::commit(&store, Some(lane), &turns).await?;
+            store.tell_of(&turns, &verdicts);
+            Ok(verdicts)
+        })
+        .await
+    }
+
+    async fn edit(&self, turns: Vec<TurnCommit>) -> Answered<Vec<Verdict>> {
+        self.call(|store| async move {
+            let verdicts = commit::commit(&store, None, &turns).await?;
+            store.tell_of(&turns, &verdicts);
             Ok(verdicts)
         })
         .await
@@ -151,6 +156,15 @@ impl State for PostgresBackend {
 }
 
 impl Store {
+    /// Tells others of turns that were committed.
+    fn tell_of(&self, turns: &[TurnCommit], verdicts: &[Verdict]) {
+        if let Some(hint) = Hint::of(turns)
+            && verdicts.contains(&Verdict::Committed)
+        {
+            self.tell(hint);
+        }
+    }
+
     /// Refuses a worker that is not registered.
     async fn require(&self, fence: Fence) -> Result<()> {
         self.lanes.set(fence, None);

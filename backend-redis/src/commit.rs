@@ -74,7 +74,7 @@ impl News {
             RunUpdate::Park { .. } | RunUpdate::Release { .. } | RunUpdate::Block { .. } => {
                 Self::Changed
             }
-            RunUpdate::End { .. } => Self::Ended,
+            RunUpdate::End { .. } | RunUpdate::Pause { .. } => Self::Ended,
         }
     }
 
@@ -140,13 +140,13 @@ impl<'a> Part<'a> {
     }
 }
 
-/// Commits turns, those of each partition together.
+/// Commits turns of runs that `owner` owns, or without one of runs that nobody owns, those of each partition together.
 pub(crate) async fn commit(
     store: &Store,
-    worker: WorkerId,
+    owner: Option<WorkerId>,
     turns: &[TurnCommit],
 ) -> Result<Vec<Verdict>> {
-    let worker = worker.to_string();
+    let worker = owner.map(|worker| worker.to_string()).unwrap_or_default();
     let mut positions = store.layout.spread(turns, |turn| &turn.run);
     if turns.is_empty() {
         positions.entry(0).or_default();
@@ -251,6 +251,9 @@ fn settle(call: Call, turn: &TurnCommit) -> Call {
         RunUpdate::Block { reason, build, .. } => {
             let status = Status::Blocked.as_str();
             gives_up(call, "block").args(["now", status, reason, build.as_str(), ""])
+        }
+        RunUpdate::Pause { .. } => {
+            gives_up(call, "pause").args(["", Status::Paused.as_str(), "", "", ""])
         }
         RunUpdate::End { status, .. } => {
             gives_up(call, "end").args(["", status.as_str(), "", "", ""])

@@ -88,10 +88,15 @@ impl State for RedisBackend {
 
     async fn commit(&self, lane: Lane, turns: Vec<TurnCommit>) -> Answered<Vec<Verdict>> {
         self.call(|store| async move {
-            let answer = commit::commit(&store, lane.worker, &turns).await;
+            let answer = commit::commit(&store, Some(lane.worker), &turns).await;
             store.as_worker(lane.worker, answer).await
         })
         .await
+    }
+
+    async fn edit(&self, turns: Vec<TurnCommit>) -> Answered<Vec<Verdict>> {
+        self.call(|store| async move { commit::commit(&store, None, &turns).await })
+            .await
     }
 }
 

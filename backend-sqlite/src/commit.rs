@@ -16,7 +16,7 @@ use crate::row::{self, RunNumber, optional_text, optional_worker, optional_write
 use crate::{events, state, takeover, tasks};
 
 pub(crate) const STANDING: &str =
-    "select number, segment, owner, epoch, arrivals, last_write from run where id = ?1";
+    "select number, segment, owner, epoch, arrivals, last_write, status from run where id = ?1";
 
 pub(crate) const APPEND: &str = "
     insert into turn (run, segment, turn, first_event, write_id, record)
@@ -30,19 +30,21 @@ pub(crate) const REPEATED: &str =
 pub(crate) const TURNS: &str =
     "select coalesce(max(turn) + 1, 0) from turn where run = ?1 and segment = ?2";
 
-/// Appends turns to runs that `worker` owns; answers in order.
+/// Appends turns to runs that `owner` owns, or without one to runs that nobody owns; answers in order.
 pub(crate) fn commit(
     connection: &Connection,
-    worker: WorkerId,
+    owner: Option<WorkerId>,
     turns: &[TurnCommit],
     now: Timestamp,
 ) -> Result<Vec<Verdict>> {
-    takeover::require_worker(connection, worker, now)?;
+    if let Some(worker) = owner {
+        takeover::require_worker(connection, worker, now)?;
+    }
     let commit_one = |turn| {
         let committed = if is_plain(turn) {
-            commit_turn(connection, worker, turn, now)
+            commit_turn(connection, owner, turn, now)
         } else {
-            undoable(connection, || commit_turn(connection, worker, turn, now))
+            undoable(connection, || commit_turn(connection, owner, turn, now))
         };
         match committed {
             Err(failure) if failure.is_refusal() => Ok(Verdict::Refused(failure.to_string())),
@@ -77,15 +79,17 @@ fn undoable(connection: &Connection, work: impl FnOnce() -> Result<Verdict>) -> 
 
 fn commit_turn(
     connection: &Connection,
-    worker: WorkerId,
+    owner: Option<WorkerId>,
     commit: &TurnCommit,
     now: Timestamp,
 ) -> Result<Verdict> {
     let Some(run) = standing(connection, commit)? else {
         return Ok(Verdict::Lost);
     };
-    let is_owned =
-        run.owner == Some(worker) && run.epoch == commit.epoch && run.segment == commit.segment;
+    let is_owned = run.owner == owner
+        && !run.status.is_terminal()
+        && run.epoch == commit.epoch
+        && run.segment == commit.segment;
     if is_owned && is_plain(commit) && append(connection, &run, commit)? {
         return Ok(Verdict::Committed);
     }
@@ -117,6 +121,7 @@ struct Standing {
     epoch: Epoch,
     arrivals: u64,
     last_write: Option<WriteId>,
+    status: Status,
 }
 
 fn standing(connection: &Connection, commit: &TurnCommit) -> Result<Option<Standing>> {
@@ -130,6 +135,7 @@ fn standing(connection: &Connection, commit: &TurnCommit) -> Result<Option<Stand
                 epoch: Epoch(row.get(3)?),
                 arrivals: row.get(4)?,
                 last_write: optional_write(row, 5)?,
+                status: row::status(row, 6)?,
             })
         })
         .optional()?;
@@ -291,16 +297,22 @@ fn write_row(
             wake_at: Some(now),
             blocked: Some((reason, build.as_str())),
         },
+        RunUpdate::Pause { .. } => GivenUp {
+            status: Status::Paused.as_str(),
+            ..GivenUp::default()
+        },
         RunUpdate::End { status, .. } => GivenUp {
             status: status.as_str(),
             ..GivenUp::default()
         },
     };
     give_up(connection, run, commit, &given_up, now)?;
-    if matches!(commit.update, RunUpdate::End { .. }) {
-        forget(connection, run)?;
+    match commit.update {
+        RunUpdate::End { .. } => forget(connection, run),
+        RunUpdate::Pause { .. } => tasks::hold(connection, run.number),
+        _ if run.status == Status::Paused => tasks::let_go(connection, run.number, now),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Remembers a write that appended no turn and gives nothing up.

@@ -134,7 +134,8 @@ pub(crate) fn accept(
         ])?;
     connection
         .prepare_cached(
-            "update run set arrivals = ?2, wake_at = coalesce(min(wake_at, ?3), ?3), updated_at = ?3
+            "update run set arrivals = ?2, updated_at = ?3,
+                 wake_at = case when status <> 'Paused' then coalesce(min(wake_at, ?3), ?3) end
              where number = ?1",
         )?
         .execute(params![recipient.number, number.0, now.as_micros()])?;

@@ -166,7 +166,16 @@ impl State for SqliteBackend {
         let clock = self.shared.clock.clone();
         let news = Hint::of(&turns);
         self.write_and_tell(news, move |connection| {
-            commit::commit(connection, lane.worker, &turns, clock.now())
+            commit::commit(connection, Some(lane.worker), &turns, clock.now())
+        })
+        .await
+    }
+
+    async fn edit(&self, turns: Vec<TurnCommit>) -> Answered<Vec<Verdict>> {
+        let clock = self.shared.clock.clone();
+        let news = Hint::of(&turns);
+        self.write_and_tell(news, move |connection| {
+            commit::commit(connection, None, &turns, clock.now())
         })
         .await
     }

@@ -1,7 +1,7 @@
 //! Task queues: attempts that wait for their time, are ready, or are claimed.
 //!
 //! Invariants: an attempt is in one of two indexes until it is claimed: by its time while that is ahead, by priority
-//! after it. So neither delayed attempts nor those of other tasks are looked at when attempts are claimed.
+//! after it; in none while its run is paused. So neither delayed attempts nor those of other tasks are looked at when attempts are claimed.
 
 use std::collections::BTreeSet;
 
@@ -246,6 +246,24 @@ pub(crate) fn enqueue(
             ready_at <= now,
             attempt.content
         ])?;
+    Ok(())
+}
+
+/// Takes the attempts of a run that nobody has claimed out of both indexes.
+pub(crate) fn hold(connection: &Connection, run: RunNumber) -> Result<()> {
+    connection
+        .prepare_cached("update attempt set ready = 2 where run = ?1 and claimed_by is null")?
+        .execute([run])?;
+    Ok(())
+}
+
+/// Puts them back to where they were.
+pub(crate) fn let_go(connection: &Connection, run: RunNumber, now: Timestamp) -> Result<()> {
+    connection
+        .prepare_cached(
+            "update attempt set ready = ready_at <= ?2 where run = ?1 and claimed_by is null",
+        )?
+        .execute(params![run, now.as_micros()])?;
     Ok(())
 }
 

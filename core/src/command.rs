@@ -54,6 +54,11 @@ pub(crate) enum Command {
         operation: OperationKey,
         value: Payload,
     },
+    /// Pause the run.
+    Pause {
+        operation: OperationKey,
+        reason: String,
+    },
     /// End with a result.
     Complete { result: Payload },
     /// End with an error.
@@ -121,6 +126,13 @@ impl Command {
                 },
             )
             | (
+                Self::Pause { operation, .. },
+                EventKind::PauseStarted {
+                    operation: recorded,
+                    ..
+                },
+            )
+            | (
                 Self::Record { operation, .. },
                 EventKind::ValueRecorded {
                     operation: recorded,
@@ -173,6 +185,7 @@ impl Command {
             Self::Cancel { operation } => EventKind::OperationCancelled { operation },
             Self::SetData { key, value } => EventKind::DataSet { key, value },
             Self::Record { operation, value } => EventKind::ValueRecorded { operation, value },
+            Self::Pause { operation, reason } => EventKind::PauseStarted { operation, reason },
             Self::Complete { result } => EventKind::RunCompleted { result },
             Self::Fail { error } => EventKind::RunFailed { error },
             Self::EndCancelled { reason } => EventKind::RunCancelled { reason },

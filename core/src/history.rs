@@ -41,16 +41,19 @@ pub enum OperationKind {
     Subworkflow,
     /// A recorded value.
     Record,
+    /// A pause that the workflow asked for.
+    Pause,
 }
 
 impl OperationKind {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Task,
         Self::Step,
         Self::Timer,
         Self::Receive,
         Self::Subworkflow,
         Self::Record,
+        Self::Pause,
     ];
 
     const fn as_str(self) -> &'static str {
@@ -61,6 +64,7 @@ impl OperationKind {
             Self::Receive => "receive",
             Self::Subworkflow => "workflow",
             Self::Record => "record",
+            Self::Pause => "pause",
         }
     }
 }
@@ -360,6 +364,36 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// Someone paused the run: nothing new starts, and nothing more is told to the code until it is resumed.
+    RunPaused {
+        /// Why.
+        reason: String,
+        /// What becomes of its timers meanwhile.
+        timers: PausedTimers,
+    },
+    /// The workflow paused itself.
+    PauseStarted {
+        /// The operation, which ends when the run is resumed.
+        operation: OperationKey,
+        /// Why.
+        reason: String,
+    },
+    /// Someone resumed the run.
+    RunResumed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// Says what becomes of the timers of a run while it is paused.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum PausedTimers {
+    /// They run on: what comes due is told to the workflow once the run is resumed.
+    #[default]
+    RunOn,
+    /// They stand still: once the run is resumed, as much of each is left as when it was paused.
+    StandStill,
 }
 
 impl EventKind {
@@ -380,6 +414,7 @@ impl EventKind {
                 | Self::RunCompleted { .. }
                 | Self::RunFailed { .. }
                 | Self::RunCancelled { .. }
+                | Self::PauseStarted { .. }
         )
     }
 
@@ -393,6 +428,7 @@ impl EventKind {
                 | Self::AttemptLost { .. }
                 | Self::RecoveryStarted
                 | Self::Recovered
+                | Self::RunPaused { .. }
         )
     }
 
@@ -426,6 +462,7 @@ impl EventKind {
             | Self::SubworkflowStarted { operation, .. }
             | Self::SubworkflowClosed { operation, .. }
             | Self::OperationCancelled { operation }
+            | Self::PauseStarted { operation, .. }
             | Self::ValueRecorded { operation, .. } => Some(operation),
             Self::RunStarted(_)
             | Self::RecoveryStarted
@@ -436,7 +473,9 @@ impl EventKind {
             | Self::RunCompleted { .. }
             | Self::RunFailed { .. }
             | Self::RunCancelled { .. }
-            | Self::RunTerminated { .. } => None,
+            | Self::RunTerminated { .. }
+            | Self::RunPaused { .. }
+            | Self::RunResumed { .. } => None,
         }
     }
 }

@@ -35,6 +35,12 @@ pub enum Sabotage {
     StartSpilledTasks,
     /// Records a task that it gives to others as one that runs here.
     RecordSpilledAsLocal,
+    /// Tells the code of a paused run what arrives.
+    TellWhilePaused,
+    /// Starts attempts of a paused run.
+    StartWhilePaused,
+    /// Drops the outcomes of attempts that end while their run is paused.
+    DropKeptOutcomes,
 }
 
 #[cfg(feature = "sabotage")]

@@ -544,7 +544,10 @@ impl Trap {
 
 impl Path for Trap {
     fn lot(&self, what: &'static str) -> Lot {
-        let is_write = ["start", "acquire", "commit", "claim", "report", "deliver"].contains(&what);
+        let is_write = [
+            "start", "acquire", "commit", "edit", "claim", "report", "deliver",
+        ]
+        .contains(&what);
         let side = is_write.then(|| self.spring()).flatten();
         Lot {
             fault: (side == Some(Side::Before)).then_some(Fault::Refused),

@@ -51,7 +51,8 @@ pub(crate) struct Lot {
 pub(crate) enum Applied<'a> {
     Start(Option<Lane>, &'a [StartRun], &'a Result<Vec<Started>>),
     Acquire(Lane, &'a Result<Vec<AcquiredRun>>),
-    Commit(Lane, &'a [TurnCommit], &'a Result<Vec<Verdict>>),
+    /// Without a lane, of runs that nobody owned.
+    Commit(Option<Lane>, &'a [TurnCommit], &'a Result<Vec<Verdict>>),
     TakeOver(&'a Result<TakenOver>),
     Leave(WorkerId),
     Arrive(&'a [ArriveRequest], &'a Result<Vec<Arrived>>),
@@ -119,7 +120,7 @@ impl Far {
             }
         }
         let answer = self.store.commit(lane, turns.clone()).await;
-        self.tell(&Applied::Commit(lane, &turns, &answer));
+        self.tell(&Applied::Commit(Some(lane), &turns, &answer));
         answer
     }
 }
@@ -328,7 +329,19 @@ impl State for Wire {
                     return far.commit_in_two_steps(lane, turns).await;
                 }
                 let answer = far.store.commit(lane, turns.clone()).await;
-                far.tell(&Applied::Commit(lane, &turns, &answer));
+                far.tell(&Applied::Commit(Some(lane), &turns, &answer));
+                answer
+            })
+        })
+        .await
+    }
+
+    async fn edit(&self, turns: Vec<TurnCommit>) -> Result<Vec<Verdict>> {
+        self.ask("edit", move |far| {
+            let turns = turns.clone();
+            Box::pin(async move {
+                let answer = far.store.edit(turns.clone()).await;
+                far.tell(&Applied::Commit(None, &turns, &answer));
                 answer
             })
         })

@@ -107,6 +107,9 @@ impl State for Unreliable {
     async fn commit(&self, lane: Lane, turns: Vec<TurnCommit>) -> Answered<Vec<Verdict>> {
         self.ask(self.inner.commit(lane, turns)).await
     }
+    async fn edit(&self, turns: Vec<TurnCommit>) -> Answered<Vec<Verdict>> {
+        self.ask(self.inner.edit(turns)).await
+    }
 }
 
 #[async_trait]

@@ -15,6 +15,7 @@ mod bad_input;
 mod basic_workflow;
 mod claims;
 mod codec;
+mod control;
 mod control_flow;
 mod cost;
 mod cost_postgres;

@@ -130,7 +130,8 @@ faults! {
         "tasks::higher_priority_is_claimed_first";
     /// Ignores withdrawals.
     IgnoresWithdrawals:
-        "tasks::withdrawn_attempt_is_neither_claimed_nor_reported";
+        "tasks::withdrawn_attempt_is_neither_claimed_nor_reported",
+        "control::withdrawn_attempt_of_a_paused_run_is_gone";
     /// Never seals.
     NeverSeals:
         "commit::sealed_run_refuses_arrivals_until_it_parks";
@@ -169,7 +170,8 @@ faults! {
         "commit::blocked_run_is_due_for_other_builds_alone";
     /// Parks a run that ends.
     NeverEnds:
-        "commit::finished_run_is_unowned_and_never_due_again";
+        "commit::finished_run_is_unowned_and_never_due_again",
+        "control::paused_run_that_is_ended_leaves_no_attempts";
     /// Stores every end as `Completed`.
     EndsAsCompleted:
         "commit::finished_run_is_unowned_and_never_due_again",
@@ -500,13 +502,15 @@ faults! {
         "reopening::reopening_keeps_due_times_seals_and_losses",
         "reopening::reopening_keeps_what_was_fixed_when_the_store_was_made",
         "reopening::reopening_keeps_what_blocks_a_run",
+        "reopening::reopening_keeps_a_pause",
         "reopening::reopening_keeps_the_dead_dead";
     /// Delivers nothing once a run was sealed.
     DeliversNothingPastSeals:
         "commit::message_gets_past_a_seal";
     /// Gives no hints.
     NeverHints:
-        "arrivals::hint_follows_an_arrival";
+        "arrivals::hint_follows_an_arrival",
+        "control::hint_follows_a_pause_and_its_end";
     /// Gives no hints of ends.
     HintsNoEnds:
         "arrivals::hint_follows_the_end_of_a_run";
@@ -540,7 +544,8 @@ faults! {
         "commit::seal_outlasts_later_drains";
     /// Lifts a seal at a park or an end alone.
     LiftsSealsByParkAlone:
-        "commit::seal_is_lifted_by_release_and_block";
+        "commit::seal_is_lifted_by_release_and_block",
+        "control::paused_run_takes_arrivals_in_spite_of_a_seal_before";
     /// Refuses no subworkflow whose id another of the same batch took.
     ForgetsRefusalsWithinABatch:
         "commit::two_turns_of_a_batch_that_want_one_id_get_one_subworkflow";
@@ -653,6 +658,45 @@ faults! {
     /// Locks itself for good when a read is dropped.
     LocksWhenAReadIsDropped:
         "cancellation::dropped_reads_leave_everything_as_it_was";
+    /// Says that it edited and does nothing.
+    EditsNothing:
+        "control::edit_of_a_parked_run_is_written_whole",
+        "control::edit_that_ends_a_run_ends_it_for_good",
+        "control::edit_changes_when_a_parked_run_is_due",
+        "control::edit_gives_a_blocked_run_to_every_build",
+        "control::parked_run_can_be_paused_by_an_edit_and_put_off_no_more";
+    /// Edits runs whoever owns them.
+    EditsOwnedRuns:
+        "control::edit_of_an_owned_run_is_lost",
+        "control::edit_and_owner_never_write_the_same_turn",
+        "control::batch_of_edits_with_bad_members_commits_exactly_the_good_ones";
+    /// Says `Committed` for an edit that is lost.
+    CommitsLostEdits:
+        "control::edit_of_a_finished_or_unknown_run_is_lost",
+        "control::racing_edits_of_one_run_commit_one";
+    /// Edits a run as it stands, whatever the editor saw of it.
+    EditsWhatItDidNotSee:
+        "control::edit_from_an_older_view_is_lost";
+    /// Gives each edit a new `WriteId`.
+    ForgetsEdits:
+        "control::same_edit_again_is_committed_and_changes_nothing",
+        "cancellation::dropped_edit_is_whole_or_not_there";
+    /// Takes all arrivals for read when an edit parks or ends a run.
+    EditsOverUnread:
+        "control::edit_that_parks_or_ends_is_unread_when_something_arrived";
+    /// Parks a run that is paused.
+    PausesByParking:
+        "control::paused_run_is_unowned_and_never_due",
+        "control::message_to_a_paused_run_waits_in_its_inbox",
+        "control::queued_attempts_of_a_paused_run_are_not_handed_out",
+        "control::claimed_attempt_of_a_paused_run_is_reported",
+        "control::lost_claim_of_a_paused_run_wakes_nobody";
+    /// Says `Unread` to a pause when something is.
+    PausesWhenAllIsRead:
+        "control::pause_leaves_what_is_unread_to_the_next_owner";
+    /// Takes the attempts of a paused run off their queues.
+    LosesAttemptsOfPausedRuns:
+        "control::queued_attempts_are_handed_out_after_the_pause_as_before";
     /// Refuses to start nothing.
     RefusesEmptyBatches:
         "hostile::empty_batches_are_answered_with_nothing";

@@ -81,6 +81,28 @@ pub async fn dropped_start_is_whole_or_not_there(world: World) {
     }
 }
 
+pub async fn dropped_edit_is_whole_or_not_there(world: World) {
+    let mut awaits = Awaits::default();
+    while let Some(polls) = awaits.next() {
+        let id = format!("run {polls}");
+        let run = world.start_and_pause(&id).await;
+        let other = world.start_owned(&format!("other {polls}")).await;
+        let edit = run
+            .turn()
+            .set("k", b"1")
+            .send(other.id.as_str(), "hello")
+            .end();
+        let backend = world.backend();
+        awaits.drop(backend.edit(vec![edit.commit.clone()])).await;
+        assert_eq!(world.edit(&edit).await, Verdict::Committed);
+        assert_eq!(world.turns(&id).await, 3);
+        assert!(world.run(&id).await.status.is_terminal());
+        assert!(world.data(&id, "k").await.is_some());
+        assert_eq!(world.deliver().await, 1);
+        assert_eq!(world.inbox(&other).await.unwrap().len(), 1);
+    }
+}
+
 pub async fn dropped_commit_is_whole_or_not_there(world: World) {
     let mut awaits = Awaits::default();
     while let Some(polls) = awaits.next() {

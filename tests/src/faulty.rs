@@ -49,6 +49,7 @@ operations! {
     Reload "reload",
     Owned "owned",
     Commit "commit",
+    Edit "edit",
     Arrive "arrive",
     Inbox "inbox",
     Deliver "deliver",

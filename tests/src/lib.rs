@@ -40,6 +40,7 @@ pub mod world;
 pub mod arrivals;
 pub mod cancellation;
 pub mod commit;
+pub mod control;
 pub mod hostile;
 pub mod inspect;
 pub mod ownership;

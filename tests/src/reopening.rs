@@ -131,6 +131,20 @@ pub async fn reopening_keeps_what_blocks_a_run(mut world: World) {
     assert_eq!(world.backend().due(&other).await.unwrap().now, 1);
 }
 
+pub async fn reopening_keeps_a_pause(mut world: World) {
+    let mut run = world.start_owned("a").await;
+    let pause = run.turn().enqueue(run.attempt("one")).pause();
+    world.done(pause, &mut run).await;
+    world.signal("a").await;
+    let before = world.run("a").await;
+    world.reopen().await;
+    assert_eq!(world.run("a").await, before);
+    assert_eq!(world.due().await.now, 0);
+    assert_eq!(world.claim(world.me, 9).await, []);
+    world.edited(run.turn().release(), &mut run).await;
+    assert_eq!(world.claim(world.me, 9).await.len(), 1);
+}
+
 pub async fn reopening_keeps_the_dead_dead(mut world: World) {
     let dead = world.worker().await;
     world.kill(dead).await;

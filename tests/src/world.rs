@@ -199,6 +199,28 @@ impl World {
         self.backend().commit(turns[0].lane, commits).await.unwrap()
     }
 
+    /// Edits a run that nobody owns.
+    pub async fn edit(&self, turn: &Turn) -> Verdict {
+        one(self
+            .backend()
+            .edit(vec![turn.commit.clone()])
+            .await
+            .unwrap())
+    }
+
+    /// Edits a run by a turn that must be taken, and moves the run on.
+    pub async fn edited(&self, turn: Turn, run: &mut Run) {
+        assert_eq!(self.edit(&turn).await, Verdict::Committed);
+        run.turns += 1;
+    }
+
+    /// Starts a run and pauses it.
+    pub async fn start_and_pause(&self, id: &str) -> Run {
+        let mut run = self.start_owned(id).await;
+        self.done(run.turn().pause(), &mut run).await;
+        run
+    }
+
     /// Commits a turn that must be taken, and moves the run on.
     pub async fn done(&self, turn: Turn, run: &mut Run) {
         assert_eq!(self.commit(&turn).await, Verdict::Committed);
@@ -473,6 +495,13 @@ impl Turn {
     pub fn release(self) -> Self {
         let read = self.read;
         self.with(RunUpdate::Release { read })
+    }
+
+    /// Pauses the run.
+    #[must_use]
+    pub fn pause(self) -> Self {
+        let read = self.read;
+        self.with(RunUpdate::Pause { read })
     }
 
     /// Blocks the run for a build.

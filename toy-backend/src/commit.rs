@@ -5,22 +5,28 @@
 //! of what another run owns.
 
 use longhaul_core::backend::{
-    ArrivalBody, ArrivalKind, Lane, Message, QueuedAttempt, RunUpdate, StartRun, Started,
+    ArrivalBody, ArrivalKind, Message, QueuedAttempt, RunUpdate, StartRun, Started,
     TurnCommit, Verdict,
 };
 use longhaul_core::clock::{Timestamp, random_bytes_of_the_system};
-use longhaul_core::id::{TurnNumber, Uuid, WorkflowId, WriteId};
+use longhaul_core::id::{TurnNumber, Uuid, WorkerId, WorkflowId, WriteId};
 use longhaul_core::status::Status;
 
 use crate::halves;
 use crate::store::{Queued, Run, Store};
 
 impl Store {
-    pub(crate) fn commit(&mut self, lane: Lane, turn: TurnCommit, now: Timestamp) -> Verdict {
+    /// Commits a turn of a run that `owner` owns; without one, of an open run that nobody owns.
+    pub(crate) fn commit(
+        &mut self,
+        owner: Option<WorkerId>,
+        turn: TurnCommit,
+        now: Timestamp,
+    ) -> Verdict {
         let Some(run) = self.runs.get_mut(&turn.run) else {
             return Verdict::Lost;
         };
-        if let Some(verdict) = run.verdict(lane, &turn) {
+        if let Some(verdict) = run.verdict(owner, &turn) {
             return verdict;
         }
         run.writes.insert(turn.write);
@@ -89,11 +95,12 @@ impl Store {
 
 impl Run {
     /// Returns the answer to a turn that is not to be applied.
-    fn verdict(&self, lane: Lane, turn: &TurnCommit) -> Option<Verdict> {
+    fn verdict(&self, owner: Option<WorkerId>, turn: &TurnCommit) -> Option<Verdict> {
         if self.writes.contains(&turn.write) {
             return Some(Verdict::Committed);
         }
-        let is_owner = self.is_owned_by(lane.worker) && self.record.epoch == turn.epoch;
+        let is_open = !self.record.status.is_terminal();
+        let is_owner = is_open && self.record.owner == owner && self.record.epoch == turn.epoch;
         let is_next = turn
             .turn
             .as_ref()
@@ -138,6 +145,7 @@ impl Run {
                 self.give_up(Status::Blocked, Some(now));
                 self.record.blocked = Some((reason.clone(), build.clone()));
             }
+            RunUpdate::Pause { .. } => self.give_up(Status::Paused, None),
             RunUpdate::End { status, .. } => self.give_up(*status, None),
         }
     }
@@ -146,6 +154,7 @@ impl Run {
         self.record.status = status;
         self.record.owner = None;
         self.record.wake_at = wake_at;
+        self.record.blocked = None;
         self.record.lost = 0;
         self.is_sealed = false;
         self.has_progress = false;

@@ -78,9 +78,16 @@ impl State for ToyBackend {
     async fn commit(&self, lane: Lane, turns: Vec<TurnCommit>) -> Result<Vec<Verdict>> {
         self.write(|store, now| {
             store.check_alive(lane.worker)?;
-            let commit = |turn| store.commit(lane, turn, now);
+            let commit = |turn| store.commit(Some(lane.worker), turn, now);
             Ok(turns.into_iter().map(commit).collect())
         })
+    }
+
+    async fn edit(&self, turns: Vec<TurnCommit>) -> Result<Vec<Verdict>> {
+        Ok(self.write(|store, now| {
+            let edit = |turn| store.commit(None, turn, now);
+            turns.into_iter().map(edit).collect()
+        }))
     }
 }
 

@@ -151,8 +151,10 @@ impl Run {
         self.inbox.push((write, arrival));
         self.record.arrivals = number;
         self.record.updated_at = now;
-        let wake_at = self.record.wake_at.map_or(now, |before| before.min(now));
-        self.record.wake_at = Some(wake_at);
+        if self.record.status != Status::Paused {
+            let wake_at = self.record.wake_at.map_or(now, |before| before.min(now));
+            self.record.wake_at = Some(wake_at);
+        }
     }
 
     /// Finds an arrival by its name.

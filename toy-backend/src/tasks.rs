@@ -4,6 +4,7 @@
 //! lost. A report takes it off the queue and puts its outcome into the inbox in one request.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use longhaul_core::backend::{
@@ -11,10 +12,11 @@ use longhaul_core::backend::{
     Result, Serves, Tasks,
 };
 use longhaul_core::clock::Timestamp;
-use longhaul_core::id::WorkerId;
+use longhaul_core::id::{WorkerId, WorkflowId};
+use longhaul_core::status::Status;
 
 use crate::ToyBackend;
-use crate::store::{Queued, Store};
+use crate::store::{Queued, Run, Store};
 
 #[async_trait]
 impl Tasks for ToyBackend {
@@ -39,10 +41,11 @@ impl Store {
         self.check_alive(request.worker)?;
         let mut claimed = Vec::new();
         for (queue, slots) in &request.queues {
+            let runs = &self.runs;
             let mut waiting: Vec<_> = self
                 .queued
                 .iter_mut()
-                .filter(|queued| queued.claimed_by.is_none() && queued.due <= now)
+                .filter(|queued| queued.waits(runs) && queued.due <= now)
                 .filter(|queued| queued.attempt.queue == *queue)
                 .filter(|queued| request.tasks.contains(&queued.attempt.task))
                 .collect();
@@ -95,7 +98,7 @@ impl Store {
     pub(crate) fn claimable(&self, serves: &Serves, now: Timestamp) -> (usize, Option<Timestamp>) {
         let times = || {
             let waiting = self.queued.iter().filter(|queued| {
-                queued.claimed_by.is_none()
+                queued.waits(&self.runs)
                     && serves.queues.contains(&queued.attempt.queue)
                     && serves.tasks.contains(&queued.attempt.task)
             });
@@ -103,5 +106,14 @@ impl Store {
         };
         let count = times().filter(|due| *due <= now).take(PAGE_MAX).count();
         (count, times().filter(|due| *due > now).min())
+    }
+}
+
+impl Queued {
+    /// Tells whether the attempt may be claimed once it is due: nobody has, and its run is not paused.
+    fn waits(&self, runs: &BTreeMap<WorkflowId, Run>) -> bool {
+        let run = runs.get(&self.attempt.run);
+        let is_paused = run.is_some_and(|run| run.record.status == Status::Paused);
+        self.claimed_by.is_none() && !is_paused
     }
 }

@@ -10,12 +10,14 @@
 ),
 -- Locks the rows that will be written. One that somebody holds delays its own turn and no other.
 held as materialized (
-    select s.run
+    select s.run, s.status
     from (select * from asked where action <> 'append' or turn is null order by number offset 0) a
     cross join lateral (
-        select standing.run from longhaul.standing
-        where standing.run = a.number and standing.owner = $2 and standing.epoch = a.epoch
-          and standing.segment = a.segment and (a.action not in ('park', 'end') or standing.arrivals <= a.read)
+        select standing.run, standing.status from longhaul.standing
+        where standing.run = a.number and standing.owner is not distinct from $2 and standing.epoch = a.epoch
+          and standing.segment = a.segment
+          and standing.status not in ('Completed', 'Failed', 'Cancelled', 'Terminated')
+          and (a.action not in ('park', 'end') or standing.arrivals <= a.read)
           and (a.turn is not null or standing.last_write is distinct from a.write)
         for no key update skip locked) s
 ),

@@ -33,7 +33,8 @@ put as (
 ),
 raised as (
     update longhaul.standing s set arrivals = s.arrivals + c.count,
-        due_at = case when s.owner is null then least(coalesce(s.due_at, longhaul.at($1)), longhaul.at($1)) end,
+        due_at = case when s.owner is null and s.status <> 'Paused'
+            then least(coalesce(s.due_at, longhaul.at($1)), longhaul.at($1)) end,
         woken_at = case when s.owner is not null then least(coalesce(s.woken_at, longhaul.at($1)), longhaul.at($1)) end,
         updated_at = longhaul.at($1)
     from (select run, count(*) as count from ranked group by run) c where s.run = c.run

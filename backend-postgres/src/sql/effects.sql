@@ -22,7 +22,8 @@ enqueued as (
     insert into longhaul.attempt
         (run, segment, operation, attempt, queue, task, priority, due, ready_at, ready, content)
     select d.number, e.segment, e.operation, e.attempt, e.queue, e.task, e.priority, e.due,
-        coalesce(e.due, longhaul.at($1)), coalesce(e.due <= longhaul.at($1), true), e.content
+        coalesce(e.due, longhaul.at($1)),
+        case when d.action <> 'pause' then coalesce(e.due <= longhaul.at($1), true) end, e.content
     from (select count(*) from withdrawn) w, done d join unnest(
         $24::bigint[], $25::bigint[], $26::text[], $27::bigint[], $28::text[], $29::text[], $30::smallint[],
         $31::bigint[], $32::bytea[])

@@ -1,5 +1,6 @@
 -- Reads why turns were not committed, in a snapshot of its own: $1 worker, $2 lane, $3 runs, $4 segments, $5 turns.
-select t.member, s.owner, s.epoch, s.segment, s.arrivals, s.last_write,
+select t.member, s.owner,
+    coalesce(s.status in ('Completed', 'Failed', 'Cancelled', 'Terminated'), true) as is_finished, s.epoch, s.segment, s.arrivals, s.last_write,
     (select turn.write_id from longhaul.turn
      where turn.run = r.number and turn.segment = t.segment and turn.turn = t.turn) as before,
     coalesce((select max(turn.turn) + 1 from longhaul.turn where turn.run = r.number and turn.segment = s.segment), 0)

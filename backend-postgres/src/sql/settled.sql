@@ -10,7 +10,7 @@ moved as (
         sealed = d.action = 'drain' and (s.sealed or d.seal),
         owner = case d.action when 'drain' then s.owner end,
         status = coalesce(d.status, s.status),
-        due_at = case d.action when 'drain' then s.due_at when 'park' then d.wake_at when 'end' then null
+        due_at = case d.action when 'drain' then s.due_at when 'park' then d.wake_at when 'pause' then null when 'end' then null
             else longhaul.at($1) end,
         woken_at = case when d.action = 'drain' and s.arrivals > greatest(s.read_to, d.read) then s.woken_at end,
         lost = case d.action when 'drain' then s.lost else 0 end,
@@ -23,6 +23,16 @@ moved as (
         last_write = case when d.turn is null then d.write else s.last_write end,
         updated_at = longhaul.at($1)
     from done d where s.run = d.number and d.action <> 'append'
+),
+-- The attempts of a paused run are neither ready nor delayed.
+stilled as (
+    update longhaul.attempt q set ready = null
+    from done d where d.action = 'pause' and q.run = d.number and q.claimed_by is null
+),
+stirred as (
+    update longhaul.attempt q set ready = q.ready_at <= longhaul.at($1)
+    from done d join held h on h.run = d.number and h.status = 'Paused'
+    where d.action not in ('pause', 'end') and q.run = d.number and q.claimed_by is null
 ),
 -- A write that changes nothing of the row is known by it all the same when no turn names it.
 remembered as (

@@ -10,7 +10,7 @@ end
 local claimed = {}
 for _, number in ipairs(take_list(count)) do
   local attempt = load_attempt(number)
-  if attempt and attempt.worker == '' then
+  if attempt and attempt.worker == '' and redis.call('HGET', tag .. 'run:' .. attempt.run, 'status') ~= 'Paused' then
     leave_waiting(attempt)
     count_in_queue('w', attempt.queue, -1)
     count_in_queue('c', attempt.queue, 1)

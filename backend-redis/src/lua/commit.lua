@@ -1,6 +1,6 @@
 -- Commits turns of runs that the worker owns, with what they cause.
 --
--- Arguments: the worker, how many turns, what to tell or nothing; of each how many arguments its effects are, what
+-- Arguments: the worker, or nothing for runs that nobody owns, how many turns, what to tell or nothing; of each how many arguments its effects are, what
 -- `take_turn` takes, and then, unless they are none: how many of each, and then the data (key, whether there is a value,
 -- value), the operations whose attempts are withdrawn, the attempts (key, attempt, queue, task, priority, due, content),
 -- the subworkflows of this partition (this partition, the refusal, and what `take_start` takes) and of others (partition,
@@ -42,7 +42,7 @@ local function take_effects(run)
 end
 
 local worker, count, news = take(), take_number(), take()
-local refused = refusal(worker)
+local refused = worker ~= '' and refusal(worker)
 if refused then
   return { now, refused }
 end

@@ -25,7 +25,7 @@ local function accept(id, write, body, unread_max)
     end
   end
   local number = text(tonumber(row.arrivals) + 1)
-  local is_earlier = row.wake == '' or tonumber(now) < tonumber(row.wake)
+  local is_earlier = row.status ~= 'Paused' and (row.wake == '' or tonumber(now) < tonumber(row.wake))
   redis.call('RPUSH', tag .. 'inbox:' .. id, now .. ':' .. body)
   redis.call('HSET', tag .. 'writes:' .. id, write, number .. ':' .. now)
   local write_row = row.owner ~= '' and change_owned or change

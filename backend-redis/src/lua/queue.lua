@@ -1,7 +1,8 @@
 -- Attempts in task queues.
 --
 -- An attempt is a hash `attempt:NUMBER`. It waits in `delayed:QUEUE:TASK` by its time while that is ahead, in
--- `ready:QUEUE:TASK` by its rank after it, and is in `claims:WORKER` once it is claimed. `queued:ID` finds the attempts
+-- `ready:QUEUE:TASK` by its rank after it, in neither while its run is paused, and is in `claims:WORKER` once it is
+-- claimed. `queued:ID` finds the attempts
 -- of a run by operation, `queues` counts those of each queue.
 
 local function waiting_key(what, queue, task)
@@ -133,6 +134,27 @@ local function withdraw_all(run)
   for _, key in ipairs(redis.call('HKEYS', tag .. 'queued:' .. run)) do
     withdraw(run, key)
   end
+end
+
+local function each_unclaimed(run, work)
+  for _, key in ipairs(redis.call('HKEYS', tag .. 'queued:' .. run)) do
+    for _, number in pairs(queued(run, key)) do
+      local attempt = load_attempt(number)
+      if attempt and attempt.worker == '' then
+        work(attempt)
+      end
+    end
+  end
+end
+
+-- Takes the attempts of a run that nobody has claimed out of both indexes.
+local function hold(run)
+  each_unclaimed(run, leave_waiting)
+end
+
+-- Puts them back to where they were.
+local function let_go(run)
+  each_unclaimed(run, enter_waiting)
 end
 
 -- Makes delayed attempts ready whose time has come.

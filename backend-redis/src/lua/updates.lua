@@ -24,7 +24,7 @@ local function judge(worker, turn)
   end
   local key = turns_key(turn.run, row)
   local length, number = redis.call('LLEN', key), tonumber(turn.number)
-  local is_owned = row.owner == worker and row.epoch == turn.epoch and row.segment == turn.segment
+  local is_owned = row.owner == worker and row.finished == '' and row.epoch == turn.epoch and row.segment == turn.segment
   if not number and row.last_write == turn.stored then
     return 'committed'
   end
@@ -49,8 +49,13 @@ local function drain(turn, row, read, changes)
   change_owned(turn.run, row, { 'read', read, 'wake', wake, 'sealed', is_sealed and '1' or '', unpack(changes) })
 end
 
--- Gives a run up.
+-- Gives a run up. The attempts of a paused one wait in no index.
 local function give_up(turn, row, read, length, changes)
+  if turn.what == 'pause' then
+    hold(turn.run)
+  elseif row.status == 'Paused' then
+    let_go(turn.run)
+  end
   local wake = turn.wake == 'now' and now or turn.wake
   change(turn.run, row, {
     'read', read, 'owner', '', 'lost', '0', 'sealed', '', 'status', turn.status, 'reason', turn.reason,

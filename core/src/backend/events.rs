@@ -16,7 +16,7 @@ pub trait Events: Send + Sync {
     /// # Guarantees
     /// - Arrivals of a run are numbered densely from 1 in the order of acceptance.
     /// - An accepted arrival sets `wake_at` to now unless it is earlier, whether the run is owned or not. So an unowned
-    ///   run is due, and the next beat of an owner names the run.
+    ///   run is due, and the next beat of an owner names the run. A paused run has no `wake_at`, and gets none.
     /// - The same [`WriteId`](crate::id::WriteId) again gives the first answer's number and changes nothing, as long as
     ///   the segment is open.
     /// - A finished run refuses, repeated arrivals too. A repeated arrival is answered also by a sealed run and by a full

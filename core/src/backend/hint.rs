@@ -32,7 +32,7 @@ impl Hint {
             !turn.subworkflows.is_empty() || !turn.enqueue.is_empty() || !turn.outbox.is_empty();
         match turn.update {
             _ if concerns_others => Some(Self::Changed),
-            RunUpdate::End { .. } => Some(Self::Ended),
+            RunUpdate::End { .. } | RunUpdate::Pause { .. } => Some(Self::Ended),
             RunUpdate::Append | RunUpdate::Drain { .. } | RunUpdate::Park { wake_at: None, .. } => {
                 None
             }

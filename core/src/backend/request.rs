@@ -226,6 +226,12 @@ pub enum RunUpdate {
         /// The build that cannot go on.
         build: BuildId,
     },
+    /// Gives the run up until somebody lifts the pause with [`State::edit`](super::State::edit). Nothing makes it due
+    /// until then, and its queued attempts are not handed out; unread arrivals stay.
+    Pause {
+        /// The last arrival that was read.
+        read: ArrivalNumber,
+    },
     /// Ends the run. Refused when something is unread.
     End {
         /// The last arrival that was read.
@@ -256,6 +262,7 @@ impl RunUpdate {
             Self::Drain { read, .. }
             | Self::Park { read, .. }
             | Self::Release { read }
+            | Self::Pause { read }
             | Self::Block { read, .. }
             | Self::End { read, .. } => Some(*read),
         }

@@ -111,6 +111,9 @@ pub trait State: Send + Sync {
     ///   that kind. This is asked first: the turn would be `Lost` otherwise.
     /// - `Lost` unless the lane's worker owns the run in that segment and epoch and the turn before is the last one.
     /// - `Park` and `End` are `Unread` when the run has arrivals after the last one read.
+    /// - After `Pause` the run is `Paused`: it is never due and never acquired, whatever arrives, and its queued attempts
+    ///   that nobody has claimed are neither handed out nor counted until another update follows; then they are where
+    ///   they were.
     /// - `Append` changes nothing of the run row that is shown. Every other update raises `read`, which never goes back.
     /// - `Drain` clears `wake_at` when nothing is unread, and leaves it otherwise.
     /// - After `Park` the run is `Waiting`, after `Release` `Waiting` and due now, after `Block` `Blocked` and due now
@@ -123,4 +126,17 @@ pub trait State: Send + Sync {
     /// `WorkerDead` when the lane's worker is not registered; then nothing was written, unless the same write was
     /// committed before.
     async fn commit(&self, lane: Lane, turns: Vec<TurnCommit>) -> Result<Vec<Verdict>>;
+
+    /// Appends turns to open runs that nobody owns, for those who control them from outside; answers in the order of the
+    /// requests. A run occurs at most once. Each turn appends an event and gives the run up (see
+    /// [`RunUpdate::gives_up`](super::RunUpdate::gives_up)); another one may be refused or not.
+    ///
+    /// # Guarantees
+    /// - As [`State::commit`], with one difference: `Lost` unless nobody owns the run, it is open, stands in that segment
+    ///   and epoch, and the turn before is the last one.
+    /// - Of several edits of one run at the same time one is committed, and none while a worker acquires it.
+    ///
+    /// # Errors
+    /// Only when the backend cannot be reached.
+    async fn edit(&self, turns: Vec<TurnCommit>) -> Result<Vec<Verdict>>;
 }

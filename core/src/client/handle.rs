@@ -8,16 +8,15 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::backend::{
-    Arrival, ArrivalBody, ArrivalKind, ArriveRequest, Arrived, HintStream, HistoryRequest,
-    PAGE_MAX, RunRecord, RunState,
-};
+use crate::backend::{ArrivalBody, ArrivalKind, ArriveRequest, HintStream, RunRecord, RunState};
+use crate::client::arrival::unknown;
+use crate::client::control::{Control, PauseRun};
 use crate::client::{Client, end_error};
 use crate::clock::Timestamp;
 use crate::context::{Data, IntoValue, Signal};
 use crate::engine::identifiers::route_of;
 use crate::engine::machine::check_payload;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::history::{Event, EventKind, Outcome, decode_record};
 use crate::hub::EndCell;
 use crate::id::{
@@ -175,7 +174,7 @@ impl<R> Handle<R> {
         let states = backend.states(std::slice::from_ref(&self.id)).await?;
         match states.into_iter().next().flatten() {
             Some(state) => self.ended(&state),
-            None => Err(self.unknown()),
+            None => Err(unknown(&self.id)),
         }
     }
 
@@ -228,42 +227,7 @@ impl<R> Handle<R> {
             },
             inbox_max: settings.limits.inbox_max,
         };
-        self.arrive(request).await
-    }
-
-    async fn arrive(&self, request: ArriveRequest) -> Result<()> {
-        let backend = self.client.backend();
-        loop {
-            let answers = self
-                .client
-                .ask(|| backend.arrive(vec![request.clone()]))
-                .await?;
-            match answers.into_iter().next() {
-                Some(Arrived::Accepted {
-                    number,
-                    owner,
-                    accepted_at,
-                }) => {
-                    let arrival = Arrival {
-                        number,
-                        accepted_at,
-                        body: request.body,
-                    };
-                    let hub = self.client.hub();
-                    hub.arrived(&self.id, owner, Some(arrival));
-                    return Ok(());
-                }
-                Some(Arrived::Sealed) => {
-                    self.client
-                        .environment()
-                        .sleep(Duration::from_millis(2))
-                        .await;
-                }
-                Some(Arrived::Full) => return Err(self.full(request.inbox_max)),
-                Some(Arrived::Finished(status)) => return Err(self.finished(status)),
-                Some(Arrived::Unknown) | None => return Err(self.unknown()),
-            }
-        }
+        self.client.arrive(request).await
     }
 
     /// Returns a value of the run's workflow data as it was last committed.
@@ -312,7 +276,23 @@ impl<R> Handle<R> {
                 "no live worker serves `{route}`; start one that has it registered"
             ));
         }
+        if info.status == Status::Paused {
+            info.reason = self.reason_of_pause().await?;
+        }
         Ok(info)
+    }
+
+    async fn reason_of_pause(&self) -> Result<Option<String>> {
+        let history = self.history().await?;
+        Ok(history
+            .into_iter()
+            .rev()
+            .find_map(|entry| match entry.event.kind {
+                EventKind::RunPaused { reason, .. } | EventKind::PauseStarted { reason, .. } => {
+                    Some(reason)
+                }
+                _ => None,
+            }))
     }
 
     async fn is_served(&self, route: &crate::id::Route) -> Result<bool> {
@@ -330,59 +310,71 @@ impl<R> Handle<R> {
     /// `NotFound` when there is no such run; `Corrupt` or `NewerVersion` when a record cannot be read.
     pub async fn history(&self) -> Result<Vec<HistoryEntry>> {
         let mut entries = Vec::new();
-        let mut from = TurnNumber(0);
-        loop {
-            let request = HistoryRequest {
-                run: self.id.clone(),
-                segment: None,
-                from,
-                limit: PAGE_MAX,
-            };
-            let page = self.client.backend().history(request).await?;
-            let is_last = page.len() < PAGE_MAX;
-            for turn in page {
-                from = turn.turn.next();
-                for event in decode_record(&turn.record)? {
-                    entries.push(HistoryEntry {
-                        number: EventNumber(entries.len() as u64),
-                        turn: turn.turn,
-                        event,
-                    });
-                }
-            }
-            if is_last {
-                return Ok(entries);
+        for turn in self.client.turns(&self.id, None).await? {
+            for event in decode_record(&turn.record)? {
+                entries.push(HistoryEntry {
+                    number: EventNumber(entries.len() as u64),
+                    turn: turn.turn,
+                    event,
+                });
             }
         }
+        Ok(entries)
+    }
+
+    /// Pauses the run, and returns when it is paused: nothing new of it starts until it is resumed. Attempts that run in
+    /// its owner end first; queued ones that a worker has claimed go on, and what they come to is kept. Signals are taken
+    /// and told after the resume, as is what comes due meanwhile; see [`PauseRun::stopping_timers`].
+    ///
+    /// A run that is paused already stays as it is. A run of subworkflows is paused alone; pause the tree with
+    /// `client.list().tree_of(id).pause(reason)`.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such run, `Finished` when it has ended, `Unavailable` when the backend cannot be
+    /// reached.
+    ///
+    /// # Cancel safety
+    /// A dropped call has asked for the pause or not.
+    pub fn pause(&self, reason: impl Into<String>) -> PauseRun {
+        PauseRun::new(self.control(), reason.into())
+    }
+
+    /// Lets a paused run go on, by any worker that serves it. One that is not paused is left as it is.
+    ///
+    /// # Errors
+    /// As [`Handle::pause`].
+    pub async fn resume(&self, reason: impl Into<String>) -> Result<()> {
+        self.control().resume(reason.into()).await
+    }
+
+    /// Asks the run to end. Each durable operation that it waits for, or comes to, fails with `Cancelled`; it may clean
+    /// up and decides how it ends. Subworkflows end by their close policies, a pause is lifted. It cannot be taken back,
+    /// and asking again changes nothing.
+    ///
+    /// It returns once the request is durable; await [`Handle::result`] for the end.
+    ///
+    /// # Errors
+    /// As [`Handle::pause`]; none when the run was cancelled already.
+    pub async fn cancel(&self, reason: impl Into<String>) -> Result<()> {
+        self.control().cancel(reason.into()).await
+    }
+
+    /// Ends the run without running any more of its code, and returns when it has ended. Subworkflows end by their close
+    /// policies. It reaches a run that is parked, paused or blocked too, also while no worker is there.
+    ///
+    /// # Errors
+    /// As [`Handle::pause`]; none when the run was terminated already.
+    pub async fn terminate(&self, reason: impl Into<String>) -> Result<()> {
+        self.control().terminate(reason.into()).await
+    }
+
+    fn control(&self) -> Control {
+        Control::new(self.client.clone(), self.id.clone())
     }
 
     async fn record(&self) -> Result<RunRecord> {
         let record = self.client.backend().run(&self.id).await?;
-        record.ok_or_else(|| self.unknown())
-    }
-
-    fn unknown(&self) -> Error {
-        Error::new(
-            ErrorKind::NotFound,
-            format!("there is no run `{}` in this store", self.id),
-        )
-    }
-
-    fn finished(&self, status: Status) -> Error {
-        Error::new(
-            ErrorKind::Finished,
-            format!("run `{}` is {status} and takes nothing more", self.id),
-        )
-    }
-
-    fn full(&self, limit: u64) -> Error {
-        Error::new(
-            ErrorKind::LimitExceeded,
-            format!(
-                "run `{}` has {limit} unread arrivals, which is the limit",
-                self.id
-            ),
-        )
+        record.ok_or_else(|| unknown(&self.id))
     }
 }
 
@@ -419,7 +411,7 @@ pub struct RunInfo {
     pub segment: Segment,
     /// Where it stands.
     pub status: Status,
-    /// Why it is blocked.
+    /// Why it is blocked or paused. A list leaves out why runs are paused.
     pub reason: Option<String>,
     /// Its tags.
     pub tags: Vec<(String, String)>,

@@ -14,9 +14,9 @@ use crate::status::Status;
 #[derive(Debug)]
 #[must_use = "nothing is read until it is awaited"]
 pub struct List {
-    client: Client,
-    filter: RunFilter,
-    after: Option<WorkflowId>,
+    pub(super) client: Client,
+    pub(super) filter: RunFilter,
+    pub(super) after: Option<WorkflowId>,
     limit: usize,
 }
 

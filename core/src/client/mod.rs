@@ -3,11 +3,14 @@
 //! Invariants: an answer is given after the commit it speaks of. A write whose answer was unclear is asked again under
 //! the same name until it is answered.
 
+mod arrival;
 mod by_name;
 mod connect;
+mod control;
 mod handle;
 mod list;
 mod start_inside;
+mod sweep;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,9 +20,11 @@ use tokio::sync::oneshot;
 
 pub use self::by_name::{Json, StartByName};
 pub use self::connect::{Connector, Opening};
+pub use self::control::PauseRun;
 pub use self::handle::{Handle, HistoryEntry, RunInfo};
 pub use self::list::List;
 pub use self::start_inside::StartedIn;
+pub use self::sweep::Swept;
 
 use crate::backend::{
     Backend, ExistingRun, Kind, QueueRecord, Result as BackendResult, StartRun, Started,

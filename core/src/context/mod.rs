@@ -6,6 +6,7 @@
 mod join;
 mod keys;
 mod operation;
+mod pause;
 mod step;
 mod task;
 mod wait;
@@ -20,6 +21,7 @@ use serde::de::DeserializeOwned;
 pub use self::join::{JoinAll, TryJoinAll, join_all};
 pub use self::keys::{Data, IntoValue, Signal};
 pub use self::operation::{Run, Start, Subworkflow};
+pub use self::pause::Pause;
 pub use self::step::Step;
 pub use self::task::TaskContext;
 pub use self::wait::{Receive, ReceiveWithin, Sleep, Timeout};
@@ -123,6 +125,16 @@ impl Context {
             self.machine.fail(error);
         }
         Receive::new(&self.machine, signal)
+    }
+
+    /// Pauses the run until somebody resumes it: `handle.resume("reviewed")`.
+    ///
+    /// Nothing of the run starts or goes on meanwhile, other branches of the workflow included; what arrives is kept.
+    ///
+    /// # Errors
+    /// `Cancelled` when the run is cancelled, which lifts the pause.
+    pub fn pause(&self, reason: impl Into<String>) -> Pause {
+        Pause::new(&self.machine, reason.into())
     }
 
     /// Runs `step` as a task written in place: at least once, its outcome recorded once.

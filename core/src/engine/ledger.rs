@@ -1,13 +1,15 @@
 //! What a run is waiting for, folded from its events.
 //!
 //! Pure: the same events give the same ledger, live and at replay. It says what is open, what is due when, and which
-//! attempt is next; it holds nothing of what is closed. After a cancel nothing is open.
+//! attempt is next; it holds nothing of what is closed. After a cancel nothing is open. What is due stays so while the run
+//! is paused; whoever asks what is due asks that too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::history::{Event, EventKind, OperationKey, Placement};
+use crate::history::{Event, EventKind, OperationKey, PausedTimers, Placement};
 use crate::id::{TaskName, WorkflowId};
 use crate::options::{ClosePolicy, TaskOptions};
 use crate::payload::Payload;
@@ -20,6 +22,14 @@ pub(crate) enum Open {
     Timer,
     Receive,
     Subworkflow(WorkflowId, ClosePolicy),
+    Pause,
+}
+
+/// Says since when a run is paused, and what becomes of its timers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Paused {
+    at: Timestamp,
+    timers: PausedTimers,
 }
 
 /// Is a step without outcome.
@@ -60,6 +70,8 @@ pub(crate) struct Ledger {
     at: Timestamp,
     events: u64,
     cancelled: bool,
+    paused: Option<Paused>,
+    resumed_at: Option<Timestamp>,
 }
 
 impl Ledger {
@@ -131,8 +143,15 @@ impl Ledger {
             | EventKind::SignalTaken { operation }
             | EventKind::SubworkflowClosed { operation, .. }
             | EventKind::OperationCancelled { operation } => self.close(operation),
+            EventKind::RunPaused { timers, .. } => self.pause(*timers),
+            EventKind::PauseStarted { operation, .. } => {
+                self.insert(operation, Open::Pause);
+                self.pause(PausedTimers::RunOn);
+            }
+            EventKind::RunResumed { .. } => self.resume(),
             EventKind::CancelRequested { .. } => {
                 self.cancelled = true;
+                self.paused = None;
                 self.open.clear();
                 self.dues.clear();
                 self.due_of.clear();
@@ -147,6 +166,41 @@ impl Ledger {
             | EventKind::RunFailed { .. }
             | EventKind::RunCancelled { .. }
             | EventKind::RunTerminated { .. } => {}
+        }
+    }
+
+    fn pause(&mut self, timers: PausedTimers) {
+        self.paused = Some(Paused {
+            at: self.at,
+            timers,
+        });
+    }
+
+    fn resume(&mut self) {
+        if let Some(paused) = self.paused.take()
+            && paused.timers == PausedTimers::StandStill
+        {
+            self.put_off(self.at.since(paused.at));
+        }
+        self.resumed_at = Some(self.at);
+        let pauses = self
+            .open
+            .iter()
+            .filter(|(_, open)| matches!(open, Open::Pause));
+        for operation in pauses.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.close(&operation);
+        }
+    }
+
+    /// Makes everything due later.
+    fn put_off(&mut self, by: Duration) {
+        let dues = std::mem::take(&mut self.dues);
+        self.dues = dues
+            .into_iter()
+            .map(|(due, operation)| (due.after(by), operation))
+            .collect();
+        for due in self.due_of.values_mut() {
+            *due = due.after(by);
         }
     }
 
@@ -211,6 +265,21 @@ impl Ledger {
             Some(Open::Task(task)) => Some(task),
             _ => None,
         }
+    }
+
+    /// Tells whether the run was cancelled.
+    pub(crate) const fn is_cancelled(&self) -> bool {
+        self.cancelled
+    }
+
+    /// Tells whether the run is paused.
+    pub(crate) const fn is_paused(&self) -> bool {
+        self.paused.is_some()
+    }
+
+    /// Returns when the run was last resumed.
+    pub(crate) const fn resumed_at(&self) -> Option<Timestamp> {
+        self.resumed_at
     }
 
     /// Returns the first due time and its operation.

@@ -322,6 +322,7 @@ impl Machine {
             EventKind::SignalReceived {
                 signal, payload, ..
             } => state.receive(signal.as_str(), payload.clone()),
+            EventKind::RunResumed { .. } => state.end_pauses(),
             EventKind::CancelRequested { reason } => {
                 state.cancelled = Some(reason.clone());
                 state.cancel_open()
@@ -412,6 +413,20 @@ impl State {
             .collect();
         wakers.sort_by_key(|(position, _)| *position);
         wakers.into_iter().map(|(_, waker)| waker).collect()
+    }
+
+    fn end_pauses(&mut self) -> Vec<Waker> {
+        let is_pause = |(key, slot): &(&OperationKey, &Slot)| {
+            key.kind == OperationKind::Pause && matches!(slot.phase, Phase::Open)
+        };
+        let open = self.slots.iter().filter(is_pause);
+        let mut open: Vec<_> = open
+            .map(|(key, slot)| (slot.position, key.clone()))
+            .collect();
+        open.sort_by_key(|(position, _)| *position);
+        open.into_iter()
+            .flat_map(|(_, key)| self.resolve(&key, Resolution::Fired))
+            .collect()
     }
 
     fn take_signal(&mut self, key: &OperationKey) -> Option<Payload> {

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::history::{OperationKey, Outcome};
+use crate::history::{OperationKey, Outcome, PausedTimers};
 use crate::id::Segment;
 use crate::identity::WorkflowIdentity;
 use crate::options::TaskOptions;
@@ -43,8 +43,19 @@ pub(crate) struct ClosedContent {
 /// Is a control request.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum ControlContent {
-    Cancel { reason: String },
-    Terminate { reason: String },
+    Cancel {
+        reason: String,
+    },
+    Terminate {
+        reason: String,
+    },
+    Pause {
+        reason: String,
+        timers: PausedTimers,
+    },
+    Resume {
+        reason: String,
+    },
 }
 
 /// Encodes a message.

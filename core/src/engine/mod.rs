@@ -15,6 +15,7 @@ pub(crate) mod ledger;
 pub(crate) mod live;
 pub(crate) mod machine;
 pub(crate) mod messages;
+pub(crate) mod outside;
 pub(crate) mod replay;
 
 #[cfg(test)]

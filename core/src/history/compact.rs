@@ -10,10 +10,11 @@ use rmp::encode;
 use serde::ser::{self, Serialize};
 
 /// Names the enums whose variants are written as numbers: their variants are only ever added at the end.
-const NUMBERED: [&str; 6] = [
+const NUMBERED: [&str; 7] = [
     "ClosePolicy",
     "EventKind",
     "OperationKind",
+    "PausedTimers",
     "Placement",
     "Result",
     "RunKind",

@@ -17,6 +17,9 @@ const FORMAT_1_PLACED: &[u8] = include_bytes!("format-1-placed.record");
 /// Is the record that format 2 wrote of [`events`].
 const FORMAT_2: &[u8] = include_bytes!("format-2.record");
 
+/// Is the record that format 2 wrote of [`paused`].
+const FORMAT_2_PAUSED: &[u8] = include_bytes!("format-2-paused.record");
+
 /// Is the record that format 2 wrote of [`placed`].
 const FORMAT_2_PLACED: &[u8] = include_bytes!("format-2-placed.record");
 
@@ -184,8 +187,30 @@ fn of_runs() -> Vec<EventKind> {
     ]
 }
 
+/// Lists the events of pauses, which came later than the others.
+fn paused() -> Vec<Event> {
+    let pause = |timers| EventKind::RunPaused {
+        reason: "look".to_owned(),
+        timers,
+    };
+    at_their_times(vec![
+        pause(PausedTimers::RunOn),
+        pause(PausedTimers::StandStill),
+        EventKind::PauseStarted {
+            operation: key(OperationKind::Pause, "pause"),
+            reason: "needs review".to_owned(),
+        },
+        EventKind::RunResumed {
+            reason: "looked".to_owned(),
+        },
+    ])
+}
+
 fn events() -> Vec<Event> {
-    let kinds = [of_runs(), of_tasks(), of_waits()].concat();
+    at_their_times([of_runs(), of_tasks(), of_waits()].concat())
+}
+
+fn at_their_times(kinds: Vec<EventKind>) -> Vec<Event> {
     kinds
         .into_iter()
         .zip(0..)
@@ -224,14 +249,20 @@ const fn number(kind: &EventKind) -> usize {
         EventKind::RunFailed { .. } => 22,
         EventKind::RunCancelled { .. } => 23,
         EventKind::RunTerminated { .. } => 24,
+        EventKind::RunPaused { .. } => 25,
+        EventKind::PauseStarted { .. } => 26,
+        EventKind::RunResumed { .. } => 27,
     }
 }
 
 #[test]
 fn every_kind_of_event_is_in_the_golden_record() {
-    let numbers: std::collections::BTreeSet<_> =
-        events().iter().map(|event| number(&event.kind)).collect();
-    assert!(numbers.into_iter().eq(0..25));
+    let numbers: std::collections::BTreeSet<_> = [events(), paused()]
+        .concat()
+        .iter()
+        .map(|event| number(&event.kind))
+        .collect();
+    assert!(numbers.into_iter().eq(0..28));
 }
 
 #[test]
@@ -241,6 +272,7 @@ fn records_of_every_format_still_mean_the_same() {
         (FORMAT_1_PLACED, placed()),
         (FORMAT_2, events()),
         (FORMAT_2_PLACED, placed()),
+        (FORMAT_2_PAUSED, paused()),
     ];
     for (record, events) in golden {
         let read = decode_record(record).unwrap();
@@ -255,6 +287,7 @@ fn records_of_every_format_still_mean_the_same() {
 fn records_are_written_as_the_golden_ones() {
     assert_eq!(encode_record(&events()).unwrap(), FORMAT_2);
     assert_eq!(encode_record(&placed()).unwrap(), FORMAT_2_PLACED);
+    assert_eq!(encode_record(&paused()).unwrap(), FORMAT_2_PAUSED);
 }
 
 #[test]
@@ -264,6 +297,7 @@ fn writes_the_golden_records() {
     let records = [
         ("format-2.record", events()),
         ("format-2-placed.record", placed()),
+        ("format-2-paused.record", paused()),
     ];
     let mut written = 0;
     for (name, events) in records {

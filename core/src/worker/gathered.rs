@@ -134,11 +134,10 @@ impl Lane {
         while gathered.peek().is_some() {
             let some = gathered.by_ref().take(GATHERED_MAX).collect();
             let shared = Arc::clone(&self.shared);
-            self.shared
-                .spawn("attempts", async move {
-                    let ended = poll_each(&shared, some);
-                    tell(&shared, ended);
-                });
+            self.shared.spawn("attempts", async move {
+                let ended = poll_each(&shared, some);
+                tell(&shared, ended);
+            });
         }
     }
 

@@ -119,6 +119,7 @@ impl Run {
             || self.live.stuck().is_some()
             || self.ending.is_some()
             || self.must_seal()
+            || self.live.is_at_rest()
             || (draining && self.attempts.is_empty())
             || self.parks_at_once(clock)
     }
@@ -155,6 +156,9 @@ impl Run {
                 reason,
                 build,
             };
+        }
+        if self.live.is_at_rest() {
+            return RunUpdate::Pause { read };
         }
         let is_left_to_others = draining && self.live.has_unstarted_attempts();
         let is_quiet = self.live.is_idle() && draft.start.is_empty() && !is_left_to_others;

@@ -130,6 +130,10 @@ impl State for Abroad {
     async fn commit(&self, lane: Lane, turns: Vec<TurnCommit>) -> Result<Vec<Verdict>> {
         pass_and_tell!(self.commit(lane, turns))
     }
+
+    async fn edit(&self, turns: Vec<TurnCommit>) -> Result<Vec<Verdict>> {
+        pass_and_tell!(self.edit(turns))
+    }
 }
 
 #[async_trait]

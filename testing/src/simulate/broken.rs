@@ -19,7 +19,7 @@ pub(crate) enum Wrong {
 }
 
 /// Names every wrong variant.
-pub(crate) const ALL: [(&str, Wrong); 32] = [
+pub(crate) const ALL: [(&str, Wrong); 37] = [
     (
         "acknowledges before the commit",
         Wrong::Engine(Sabotage::AcknowledgeBeforeCommit),
@@ -64,6 +64,26 @@ pub(crate) const ALL: [(&str, Wrong); 32] = [
     (
         "records spilled tasks as its own",
         Wrong::Engine(Sabotage::RecordSpilledAsLocal),
+    ),
+    (
+        "tells a paused run what arrives",
+        Wrong::Engine(Sabotage::TellWhilePaused),
+    ),
+    (
+        "starts attempts of a paused run",
+        Wrong::Engine(Sabotage::StartWhilePaused),
+    ),
+    (
+        "drops outcomes of a paused run",
+        Wrong::Engine(Sabotage::DropKeptOutcomes),
+    ),
+    (
+        "parks a run that is paused",
+        Wrong::Store(Fault::PausesByParking),
+    ),
+    (
+        "loses queued attempts of paused runs",
+        Wrong::Store(Fault::LosesAttemptsOfPausedRuns),
     ),
     (
         "has no fence at all",

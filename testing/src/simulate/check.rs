@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use longhaul_core::backend::RunRecord;
 use longhaul_core::client::Client;
 use longhaul_core::clock::Timestamp;
-use longhaul_core::history::{Event, EventKind, OperationKey, StoredTurn, decode_record};
+use longhaul_core::history::{
+    Event, EventKind, OperationKey, PausedTimers, StoredTurn, decode_record,
+};
 use longhaul_core::registry::Registration;
 use longhaul_core::status::Status;
 use serde_json::Value;
@@ -15,6 +17,7 @@ use serde_json::Value;
 use super::evaluate::{self, Outside};
 use super::program::{NAMES, Program, Step};
 use super::record::{Log, Seen};
+use super::scenario::Control;
 use super::workflow::Effect;
 
 /// Is everything known of one run in the end.
@@ -27,6 +30,14 @@ pub(crate) struct Ended<'a> {
     pub(crate) data: Vec<(String, Value)>,
     pub(crate) effects: &'a [Effect],
     pub(crate) is_calm: bool,
+    /// What was done to it from outside.
+    pub(crate) controls: Vec<Control>,
+}
+
+impl Ended<'_> {
+    fn was_told_to(&self, what: Control) -> bool {
+        self.controls.contains(&what)
+    }
 }
 
 /// Checks one run; violations go to the log.
@@ -47,7 +58,8 @@ pub(crate) fn run(log: &mut Log, client: &Client, code: Registration, ended: &En
         say("P3", format!("{error:#}"));
     }
     timers(&events, seen, &mut say);
-    signals(&events, ended.acknowledged, &mut say);
+    pauses(&events, &mut say);
+    signals(&events, ended, &mut say);
     attempts(&events, ended, &mut say);
     outcome(&events, ended, &mut say);
     found
@@ -128,6 +140,7 @@ fn one_end(record: &RunRecord, events: &[Event], say: Say<'_>) {
 /// P8: timers fire once, when they are due by the store's clock.
 fn timers(events: &[Event], seen: &Seen, say: Say<'_>) {
     let mut dues: HashMap<&OperationKey, Timestamp> = HashMap::new();
+    let mut stopped_at = None;
     let mut stored_at = seen.turns.iter().flat_map(|(at, record)| {
         let count = decode_record(record).map(|events| events.len());
         std::iter::repeat_n(*at, count.unwrap_or_default())
@@ -145,6 +158,16 @@ fn timers(events: &[Event], seen: &Seen, say: Say<'_>) {
             EventKind::OperationCancelled { operation } | EventKind::SignalTaken { operation } => {
                 dues.remove(operation);
             }
+            EventKind::RunPaused {
+                timers: PausedTimers::StandStill,
+                ..
+            } => stopped_at = Some(event.at),
+            EventKind::RunResumed { .. } => {
+                if let Some(stopped_at) = stopped_at.take() {
+                    let by = event.at.since(stopped_at);
+                    dues.values_mut().for_each(|due| *due = due.after(by));
+                }
+            }
             EventKind::TimerFired { operation } => match dues.remove(operation) {
                 None => say("P8", format!("{operation} fired, and was not due")),
                 Some(due) if stored < due || event.at < due => say(
@@ -158,8 +181,28 @@ fn timers(events: &[Event], seen: &Seen, say: Say<'_>) {
     }
 }
 
+/// P10: while a run is paused nothing is told to its code, and nothing new of it starts.
+fn pauses(events: &[Event], say: Say<'_>) {
+    let mut is_paused = false;
+    for (at, event) in events.iter().enumerate() {
+        match &event.kind {
+            EventKind::RunPaused { .. } => is_paused = true,
+            EventKind::RunResumed { .. } | EventKind::CancelRequested { .. } => is_paused = false,
+            // What was not read when the run was terminated is noted before its end.
+            EventKind::SignalReceived { .. } | EventKind::RunTerminated { .. } => {}
+            told if is_paused && !told.is_silent() => {
+                say(
+                    "P10",
+                    format!("event {at} came while it was paused: {told:?}"),
+                );
+            }
+            _ => {}
+        }
+    }
+}
+
 /// P7: signals arrive once, in order, and those that were acknowledged arrive.
-fn signals(events: &[Event], acknowledged: &BTreeMap<&'static str, u64>, say: Say<'_>) {
+fn signals(events: &[Event], ended: &Ended<'_>, say: Say<'_>) {
     let mut arrived: BTreeMap<&str, u64> = BTreeMap::new();
     for event in events {
         if let EventKind::SignalReceived {
@@ -177,7 +220,11 @@ fn signals(events: &[Event], acknowledged: &BTreeMap<&'static str, u64>, say: Sa
             *next += 1;
         }
     }
-    for (name, count) in acknowledged {
+    // A terminate does not wait for what is unread.
+    if ended.record.status == Status::Terminated {
+        return;
+    }
+    for (name, count) in ended.acknowledged {
         let came = arrived.get(name).copied().unwrap_or_default();
         if came < *count {
             say(
@@ -382,7 +429,9 @@ fn outcome(events: &[Event], ended: &Ended<'_>, say: Say<'_>) {
         }
         Some(EventKind::RunFailed { error })
             if ended.program.fails && error.message() == "as the program says" => {}
-        Some(EventKind::RunCancelled { .. }) if ended.record.identity.parent.is_some() => {}
+        Some(EventKind::RunCancelled { .. })
+            if ended.record.identity.parent.is_some() || ended.was_told_to(Control::Cancel) => {}
+        Some(EventKind::RunTerminated { .. }) if ended.was_told_to(Control::Terminate) => {}
         Some(other) => say("result", format!("it ended as {other:?}")),
         None => {}
     }

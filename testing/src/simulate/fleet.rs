@@ -14,14 +14,14 @@ use longhaul_core::backend::{
 use longhaul_core::client::{Client, Handle};
 use longhaul_core::clock::{BackendClock, Timestamp};
 use longhaul_core::context::Signal;
-use longhaul_core::history::{Event, EventKind, Outcome, decode_record};
+use longhaul_core::history::{Event, EventKind, decode_record};
 use longhaul_core::id::{DataKey, TurnNumber, WorkerId, WorkflowId};
 use longhaul_core::status::Status;
 use longhaul_core::worker::Worker;
 use serde_json::Value;
 
 use super::program::{NAMES, Program, Step};
-use super::scenario::{Action, Deed, RunPlan, Scenario};
+use super::scenario::{Action, Control, ControlPlan, Deed, RunPlan, Scenario};
 use super::weather::{NodePath, Sky};
 use super::workflow::{self, Ledger};
 use super::{Flaw, Report, check};
@@ -355,12 +355,61 @@ async fn drive(fleet: Arc<Fleet>, plan: RunPlan) {
             tokio::spawn(send(Arc::clone(&fleet), plan.clone(), run, name, count))
         })
         .collect();
+    for control in &plan.controls {
+        drop(tokio::spawn(do_to(
+            Arc::clone(&fleet),
+            plan.id.clone(),
+            *control,
+        )));
+    }
     let handle = start(&fleet, &plan).await;
     fleet.expect_stored(&plan.id, "the start").await;
     let outcome = result(&handle).await;
     fleet.expect_ended(&plan.id).await;
     fleet.tell(&plan.id, outcome);
     senders.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+/// Does something to a run from outside, however often that must be asked for.
+async fn do_to(fleet: Arc<Fleet>, id: String, plan: ControlPlan) {
+    tokio::time::sleep(Duration::from_millis(plan.at_ms)).await;
+    let Ok(run) = fleet.outside.handle::<Vec<Value>>(&id) else {
+        return;
+    };
+    match plan.what {
+        Control::Cancel => insist(|| run.cancel("simulated")).await,
+        Control::Terminate => insist(|| run.terminate("simulated")).await,
+        Control::Pause {
+            for_ms,
+            stops_timers,
+        } => {
+            insist(|| {
+                let pause = run.pause("simulated");
+                match stops_timers {
+                    true => pause.stopping_timers().into_future(),
+                    false => pause.into_future(),
+                }
+            })
+            .await;
+            if run.status().await.ok() == Some(Status::Paused) {
+                fleet.sky.log().mark("run seen paused");
+            }
+            tokio::time::sleep(Duration::from_millis(for_ms)).await;
+            insist(|| run.resume("simulated")).await;
+        }
+    }
+}
+
+/// Asks until it is done, or the run has ended.
+async fn insist<F>(mut ask: impl FnMut() -> F)
+where
+    F: Future<Output = longhaul_core::Result<()>>,
+{
+    while let Err(error) = ask().await
+        && error.kind() != ErrorKind::Finished
+    {
+        tokio::time::sleep(Duration::from_millis(170)).await;
+    }
 }
 
 async fn start(fleet: &Fleet, plan: &RunPlan) -> Handle<Vec<Value>> {
@@ -567,6 +616,14 @@ impl Fleet {
         found
     }
 
+    /// Lists what was done to a run from outside; to a subworkflow, nothing.
+    fn controls_of(&self, id: &str) -> Vec<Control> {
+        let plans = self.scenario.runs.iter().filter(|plan| plan.id == id);
+        plans
+            .flat_map(|plan| plan.controls.iter().map(|control| control.what))
+            .collect()
+    }
+
     async fn judge_run(&self, record: &RunRecord, program: &Program) {
         let id = &record.identity.workflow_id;
         let request = HistoryRequest {
@@ -591,6 +648,7 @@ impl Fleet {
             data,
             effects: &effects,
             is_calm: self.scenario.is_calm(),
+            controls: self.controls_of(id.as_str()),
         };
         let code = workflow::call(Program::default()).registration();
         let mut log = self.sky.log();
@@ -601,10 +659,7 @@ impl Fleet {
             .and_then(|turn| decode_record(&turn.record).ok());
         let last = last.and_then(|events: Vec<Event>| events.into_iter().next_back());
         if let (Some(told), Some(last)) = (told.get(id.as_str()), last) {
-            let stored = stored_outcome(&last.kind).map(|outcome| match outcome {
-                Ok(result) => Ok(result.decode::<Value>().unwrap_or_default()),
-                Err(error) => Err(error.kind()),
-            });
+            let stored = stored_outcome(&last.kind);
             if stored.as_ref() != Some(told) {
                 let what = format!("`{id}` ended as {stored:?}, and was told to have as {told:?}");
                 log.violated("P3", what);
@@ -613,10 +668,14 @@ impl Fleet {
     }
 }
 
-fn stored_outcome(kind: &EventKind) -> Option<Outcome> {
+fn stored_outcome(kind: &EventKind) -> Option<Result<Value, ErrorKind>> {
     match kind {
-        EventKind::RunCompleted { result } => Some(Ok(result.clone())),
-        EventKind::RunFailed { error } => Some(Err(error.clone())),
+        EventKind::RunCompleted { result } => {
+            Some(Ok(result.decode::<Value>().unwrap_or_default()))
+        }
+        EventKind::RunFailed { error } => Some(Err(error.kind())),
+        EventKind::RunCancelled { .. } => Some(Err(ErrorKind::Cancelled)),
+        EventKind::RunTerminated { .. } => Some(Err(ErrorKind::Terminated)),
         _ => None,
     }
 }

@@ -15,16 +15,18 @@ use longhaul_core::id::{Epoch, QueueName, WorkerId, WorkflowId, WriteId};
 use crate::wire::Applied;
 
 /// Lists the rare branches that a simulation worth its name reaches.
-pub(crate) const MARKS: [&str; 27] = [
+pub(crate) const MARKS: [&str; 35] = [
     "answer of a start lost, then asked again",
     "attempt in a queue lost",
     "attempt lost",
+    "cancel lifted a pause",
     "cancel reached a subworkflow",
     "commit asked again after it was applied",
     "commit beside another of its worker",
     "commit of several turns",
     "end undone by an arrival",
     "late outcome refused",
+    "outcome kept until the end of a pause",
     "park undone by an arrival",
     "recovery recorded",
     "retry recorded",
@@ -32,6 +34,12 @@ pub(crate) const MARKS: [&str; 27] = [
     "run lost before its first turn",
     "run owned by several workers in turn",
     "run parked",
+    "run paused by an edit",
+    "run paused by its owner",
+    "run resumed by an edit",
+    "run resumed by its owner",
+    "run seen paused",
+    "run terminated by an edit",
     "signal and time limit in one turn",
     "signal before its wait",
     "signal to a finished run",
@@ -130,8 +138,10 @@ impl Log {
             Applied::Commit(lane, turns, Ok(verdicts)) => {
                 self.trace.add(b"commit");
                 // The first lane is taken unless a commit is under way on it.
-                let first = *self.first_lanes.entry(lane.worker).or_insert(lane.number);
-                if lane.number != first {
+                let is_beside = lane.is_some_and(|lane| {
+                    lane.number != *self.first_lanes.entry(lane.worker).or_insert(lane.number)
+                });
+                if is_beside {
                     self.mark("commit beside another of its worker");
                 }
                 if turns.len() > 1 {
@@ -260,7 +270,13 @@ impl Log {
         }
     }
 
-    fn on_commit(&mut self, at: Timestamp, lane: Lane, turn: &TurnCommit, verdict: &Verdict) {
+    fn on_commit(
+        &mut self,
+        at: Timestamp,
+        lane: Option<Lane>,
+        turn: &TurnCommit,
+        verdict: &Verdict,
+    ) {
         let id = &turn.run;
         self.trace.add(id.as_str().as_bytes());
         match verdict {
@@ -279,7 +295,7 @@ impl Log {
         }
     }
 
-    fn on_committed(&mut self, at: Timestamp, lane: Lane, turn: &TurnCommit) {
+    fn on_committed(&mut self, at: Timestamp, lane: Option<Lane>, turn: &TurnCommit) {
         self.commits += 1;
         let id = &turn.run;
         let Some(seen) = self.runs.get_mut(id) else {
@@ -296,17 +312,24 @@ impl Log {
         }
         seen.parked = matches!(turn.update, RunUpdate::Park { .. });
         seen.ended = matches!(turn.update, RunUpdate::End { .. });
-        if owner != Some((lane.worker, turn.epoch)) {
-            let what = format!(
-                "worker {} wrote to `{id}` in epoch {}; its owner was {owner:?}",
-                lane.worker, turn.epoch
-            );
+        let author = lane.map(|lane| (lane.worker, turn.epoch));
+        if owner != author {
+            let what = format!("{author:?} wrote to `{id}`; its owner was {owner:?}");
             self.violated("P4", what);
         }
         if has_ended {
             self.violated("P2", format!("`{id}` was written to after its end"));
         }
+        if lane.is_none() {
+            self.mark_edit(turn);
+        }
         match &turn.update {
+            RunUpdate::Pause { .. } if lane.is_some() => {
+                self.mark("run paused by its owner");
+                if !turn.outbox.is_empty() {
+                    self.mark("outcome kept until the end of a pause");
+                }
+            }
             RunUpdate::Park { .. } => self.mark("run parked"),
             RunUpdate::Release { .. } => self.mark("run given back at shutdown"),
             RunUpdate::Block { reason, .. } => {
@@ -314,15 +337,25 @@ impl Log {
             }
             _ => {}
         }
-        let record = turn.turn.as_ref().map(|turn| turn.record.as_slice());
-        let events = record.map(decode_record).unwrap_or(Ok(Vec::new()));
-        self.on_events(turn, &events.unwrap_or_default());
+        self.on_events(turn, lane, &events_of(turn));
         for started in &turn.subworkflows {
             self.on_start(at, None, started, &Started::New);
         }
     }
 
-    fn on_events(&mut self, turn: &TurnCommit, events: &[Event]) {
+    fn mark_edit(&mut self, turn: &TurnCommit) {
+        for event in events_of(turn) {
+            match event.kind {
+                EventKind::RunPaused { .. } => self.mark("run paused by an edit"),
+                EventKind::RunResumed { .. } => self.mark("run resumed by an edit"),
+                EventKind::CancelRequested { .. } => self.mark("cancel lifted a pause"),
+                EventKind::RunTerminated { .. } => self.mark("run terminated by an edit"),
+                _ => {}
+            }
+        }
+    }
+
+    fn on_events(&mut self, turn: &TurnCommit, lane: Option<Lane>, events: &[Event]) {
         let has = |wanted: fn(&EventKind) -> bool| events.iter().any(|event| wanted(&event.kind));
         let signalled = has(|kind| matches!(kind, EventKind::SignalReceived { .. }));
         let fired = has(|kind| matches!(kind, EventKind::TimerFired { .. }));
@@ -332,7 +365,10 @@ impl Log {
         if signalled && !has(|kind| matches!(kind, EventKind::SignalTaken { .. })) {
             self.mark("signal before its wait");
         }
-        if has(|kind| matches!(kind, EventKind::CancelRequested { .. })) {
+        if lane.is_some() && has(|kind| matches!(kind, EventKind::RunResumed { .. })) {
+            self.mark("run resumed by its owner");
+        }
+        if lane.is_some() && has(|kind| matches!(kind, EventKind::CancelRequested { .. })) {
             self.mark("cancel reached a subworkflow");
         }
         if has(|kind| matches!(kind, EventKind::RecoveryStarted)) {
@@ -362,6 +398,12 @@ impl Log {
             });
         }
     }
+}
+
+fn events_of(turn: &TurnCommit) -> Vec<Event> {
+    let record = turn.turn.as_ref().map(|turn| turn.record.as_slice());
+    let events = record.map(decode_record).unwrap_or(Ok(Vec::new()));
+    events.unwrap_or_default()
 }
 
 fn is_spilled(attempt: &QueuedAttempt) -> bool {

@@ -39,6 +39,28 @@ pub(crate) struct RunPlan {
     /// When its signals are sent, one after the other.
     pub(crate) signals_at_ms: u64,
     pub(crate) signals_every_ms: u64,
+    /// What is done to it from outside.
+    #[serde(default)]
+    pub(crate) controls: Vec<ControlPlan>,
+}
+
+/// Says what is done to a run from outside, and when.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct ControlPlan {
+    pub(crate) at_ms: u64,
+    pub(crate) what: Control,
+}
+
+/// Is what can be done to a run from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Control {
+    /// It is paused, and resumed some time after that.
+    Pause {
+        for_ms: u64,
+        stops_timers: bool,
+    },
+    Cancel,
+    Terminate,
 }
 
 /// Is something that is done to the fleet.
@@ -100,8 +122,11 @@ impl Scenario {
             weather: weather(&mut chance),
             options: options(&mut chance),
         };
+        // A stream of its own, so that seeds keep what they stood for before there were controls.
+        let mut control = Chance::new(seed ^ 0xc0_0170);
         for number in 0..chance.within(1..=4) {
-            let run = run_plan(&mut chance, number, nodes);
+            let mut run = run_plan(&mut chance, number, nodes);
+            run.controls = controls(&mut control);
             scenario.runs.push(run);
         }
         if is_calm {
@@ -181,7 +206,28 @@ fn run_plan(chance: &mut Chance, number: u64, nodes: u64) -> RunPlan {
             0 => 0,
             _ => chance.within(1..=2_000),
         },
+        controls: Vec::new(),
     }
+}
+
+fn controls(chance: &mut Chance) -> Vec<ControlPlan> {
+    let mut plans = Vec::new();
+    if !chance.happens(350) {
+        return plans;
+    }
+    for _ in 0..chance.within(1..=2) {
+        let at_ms = chance.within(0..=6_000);
+        let what = match chance.within(0..=9) {
+            0 => Control::Cancel,
+            1 => Control::Terminate,
+            _ => Control::Pause {
+                for_ms: chance.within(0..=4_000),
+                stops_timers: chance.happens(400),
+            },
+        };
+        plans.push(ControlPlan { at_ms, what });
+    }
+    plans
 }
 
 fn action(chance: &mut Chance, nodes: u64) -> Action {

@@ -107,6 +107,18 @@ impl Broken {
                 turn.enqueue.truncate(1_000);
                 turn.outbox.truncate(1_000);
             }
+            Fault::LosesAttemptsOfPausedRuns => {
+                let mut memory = self.memory();
+                let queued = turn.enqueue.iter();
+                memory
+                    .queued
+                    .extend(queued.map(|one| (run.clone(), one.operation.clone())));
+                if matches!(turn.update, RunUpdate::Pause { .. }) {
+                    let all = memory.queued.iter().filter(|(of, _)| *of == run);
+                    turn.withdraw
+                        .extend(all.map(|(_, operation)| operation.clone()));
+                }
+            }
             Fault::DropsMessagesToSelf => turn.outbox.retain(|message| message.to != run),
             Fault::QueuesAgain => {
                 for attempt in &mut turn.enqueue {
@@ -201,6 +213,12 @@ impl Broken {
             (Fault::BlocksNobody, update @ RunUpdate::Block { .. }) => {
                 *update = RunUpdate::Release { read };
             }
+            (Fault::PausesByParking, update @ RunUpdate::Pause { .. }) => {
+                *update = RunUpdate::Park {
+                    read: ArrivalNumber(u64::from(u32::MAX)),
+                    wake_at: None,
+                };
+            }
             (Fault::NeverEnds, update @ RunUpdate::End { .. }) => {
                 *update = RunUpdate::Park {
                     read,
@@ -212,8 +230,65 @@ impl Broken {
         }
     }
 
+    /// Edits one run.
+    pub(super) async fn edit_one(&self, mut turn: TurnCommit) -> Result<Verdict> {
+        self.spoil(&mut turn).await?;
+        let row = self.inner.run(&turn.run).await?;
+        match (self.fault, &row) {
+            (Fault::EditsNothing, _) => return Ok(Verdict::Committed),
+            (Fault::ForgetsEdits, _) => turn.write = new_write_id(),
+            (Fault::EditsOverUnread, Some(row)) => {
+                if let RunUpdate::Park { read, .. } | RunUpdate::End { read, .. } = &mut turn.update
+                {
+                    *read = row.arrivals;
+                }
+            }
+            (Fault::EditsWhatItDidNotSee, Some(row)) => {
+                (turn.epoch, turn.segment) = (row.epoch, row.segment);
+                return self.append_whatever(None, turn).await;
+            }
+            (Fault::EditsOwnedRuns, Some(row)) if row.owner.is_some() => {
+                let lane = row.owner.map(crate::world::lane);
+                turn.epoch = row.epoch;
+                return self.append_whatever(lane, turn).await;
+            }
+            _ => {}
+        }
+        let verdict = self.inner.edit(vec![turn]).await?.remove(0);
+        match (self.fault, verdict) {
+            (Fault::CommitsLostEdits, Verdict::Lost) => Ok(Verdict::Committed),
+            (_, verdict) => Ok(verdict),
+        }
+    }
+
+    /// Appends a turn behind the last one there is, whatever its number.
+    async fn append_whatever(&self, lane: Option<Lane>, mut turn: TurnCommit) -> Result<Verdict> {
+        let request = HistoryRequest {
+            run: turn.run.clone(),
+            segment: None,
+            from: TurnNumber(0),
+            limit: PAGE_MAX,
+        };
+        let history = self.inner.history(request).await?;
+        if let Some(turn) = &mut turn.turn {
+            turn.turn = TurnNumber(history.len() as u64);
+        }
+        let mut verdicts = match lane {
+            Some(lane) => self.inner.commit(lane, vec![turn]).await?,
+            None => self.inner.edit(vec![turn]).await?,
+        };
+        Ok(verdicts.remove(0))
+    }
+
     pub(super) async fn commit_one(&self, lane: Lane, mut turn: TurnCommit) -> Result<Verdict> {
         self.spoil(&mut turn).await?;
+        if self.has(Fault::PausesWhenAllIsRead)
+            && let RunUpdate::Pause { read } = turn.update
+            && let Some(row) = self.inner.run(&turn.run).await?
+            && row.arrivals > read
+        {
+            return Ok(Verdict::Unread);
+        }
         if self.has(Fault::KnowsOneLane) && lane.number > 0 {
             return Ok(Verdict::Lost);
         }

@@ -41,6 +41,8 @@ pub enum Fate {
     Release,
     /// It is blocked for a build of this number.
     Block(usize),
+    /// It is paused.
+    Pause,
     /// It ends.
     End(Status),
 }
@@ -114,6 +116,8 @@ pub enum Action {
         other: usize,
         turns: Vec<TurnPlan>,
     },
+    /// Edits runs that nobody owns.
+    Edit(Vec<TurnPlan>),
     /// Puts something into inboxes: the run, the most unread arrivals that it may have, the kind, and whether it comes
     /// twice.
     Arrive(Vec<(usize, u64, ArrivalKind, bool)>),

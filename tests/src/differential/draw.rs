@@ -95,7 +95,8 @@ impl Drawing {
                 is_late: self.0.happens(20),
             },
             430..440 => Action::Owned { worker },
-            440..700 => self.commit(),
+            440..670 => self.commit(),
+            670..700 => self.edit(),
             other => self.other(other, worker),
         }
     }
@@ -252,6 +253,20 @@ impl Drawing {
         }
     }
 
+    fn edit(&mut self) -> Action {
+        let count = *self.0.pick(&[1, 1, 2]);
+        let turns = (0..count).map(|_| self.turn());
+        let edits = turns.map(|turn| TurnPlan {
+            has_turn: true,
+            fate: match turn.fate {
+                Fate::Append | Fate::Drain(_) => Fate::Release,
+                fate => fate,
+            },
+            ..turn
+        });
+        Action::Edit(edits.collect())
+    }
+
     fn turn(&mut self) -> TurnPlan {
         let wrong = match self.0.below(40) {
             0 => Wrong::EpochBefore,
@@ -307,8 +322,9 @@ impl Drawing {
             58..80 => {
                 Fate::Park(self.maybe(60, |drawing| *drawing.0.pick(&[-1, 0, 1, 3, 20, FAR])))
             }
-            80..88 => Fate::Release,
-            88..95 => Fate::Block(self.0.below(BUILDS.len())),
+            80..86 => Fate::Release,
+            86..90 => Fate::Pause,
+            90..95 => Fate::Block(self.0.below(BUILDS.len())),
             _ => Fate::End(*self.0.pick(&[
                 Status::Completed,
                 Status::Failed,

@@ -43,7 +43,7 @@ impl fmt::Display for Difference {
 /// Is a write that can be asked again.
 #[derive(Debug, Clone)]
 pub(super) enum Write {
-    Commit(Lane, Vec<TurnCommit>, Vec<Verdict>),
+    Commit(Option<Lane>, Vec<TurnCommit>, Vec<Verdict>),
     Arrive(Vec<ArriveRequest>),
     Report(Vec<AttemptReport>),
 }

@@ -61,6 +61,7 @@ pub(super) async fn perform(pair: &mut Pair, action: &Action) -> Done {
         Action::Commit { lane, other, turns } => {
             super::turns::commit(pair, *lane, *other, turns).await
         }
+        Action::Edit(turns) => super::turns::edit(pair, turns).await,
         Action::Arrive(runs) => arrive(pair, runs).await,
         other => perform_other(pair, other).await,
     }

@@ -12,6 +12,7 @@ use longhaul_core::id::{
     BuildId, DataKey, Epoch, EventNumber, Segment, TurnNumber, WorkerId, WorkflowId,
 };
 use longhaul_core::payload::Payload;
+use longhaul_core::status::Status;
 
 use super::action::{Fate, TurnPlan, Wrong};
 use super::branch::Branch;
@@ -49,10 +50,58 @@ pub(super) async fn commit(pair: &mut Pair, number: u16, other: usize, plans: &[
     }
     let mut lane = lane(worker.unwrap_or(other));
     lane.number = number;
-    let verdicts = ask(pair, lane, &turns).await?;
+    let verdicts = ask(pair, Some(lane), &turns).await?;
     note(pair, &turns, &wrongs, &verdicts);
-    pair.writes.push(Write::Commit(lane, turns, verdicts));
+    pair.writes.push(Write::Commit(Some(lane), turns, verdicts));
     Ok(())
+}
+
+/// Edits what is planned: of runs that nobody owns, where a plan says `is_owned`, of any other else.
+pub(super) async fn edit(pair: &mut Pair, plans: &[TurnPlan]) -> Done {
+    let mut turns: Vec<TurnCommit> = Vec::new();
+    let mut befores = Vec::new();
+    for plan in plans {
+        let run = run_to_edit(pair, plan).await?;
+        if turns.iter().any(|turn| turn.run == run) {
+            continue;
+        }
+        let row = row(pair, &run).await?;
+        let turn = turn(pair, plan, &run, row.as_ref(), turns.is_empty()).await?;
+        turns.push(turn);
+        befores.push(row.map(|row| row.status));
+    }
+    let verdicts = ask(pair, None, &turns).await?;
+    for ((turn, before), verdict) in turns.iter().zip(befores).zip(&verdicts) {
+        let was_paused = before == Some(Status::Paused);
+        let is_paused = matches!(turn.update, RunUpdate::Pause { .. });
+        let is_done = *verdict == Verdict::Committed;
+        pair.note_if(is_done, Branch::Edited);
+        pair.note_if(is_done && is_paused, Branch::PausedByEdit);
+        pair.note_if(is_done && was_paused && !is_paused, Branch::PauseLifted);
+        pair.note_if(*verdict == Verdict::Lost, Branch::EditLost);
+        pair.note_if(*verdict == Verdict::Unread, Branch::EditUnread);
+    }
+    pair.writes.push(Write::Commit(None, turns, verdicts));
+    Ok(())
+}
+
+async fn run_to_edit(pair: &mut Pair, plan: &TurnPlan) -> Result<WorkflowId, Difference> {
+    let all = pair
+        .get(async |it| it.list(list_of(RunFilter::default())).await)
+        .await?;
+    let is_free = |run: &&RunRecord| run.owner.is_none() && !run.status.is_terminal();
+    let free: Vec<_> = all.iter().filter(is_free).collect();
+    let paused = free.iter().find(|run| run.status == Status::Paused);
+    let chosen = match free.get(plan.run % free.len().max(1)) {
+        Some(run) if plan.is_owned => Some(if plan.reads_all {
+            paused.unwrap_or(run)
+        } else {
+            run
+        }),
+        _ => None,
+    };
+    let id = chosen.map(|run| run.identity.workflow_id.clone());
+    Ok(id.unwrap_or_else(|| workflow_id(RUNS[plan.run])))
 }
 
 async fn run_of_plan(
@@ -76,7 +125,7 @@ async fn run_of_plan(
 
 async fn ask(
     pair: &mut Pair,
-    lane: longhaul_core::backend::Lane,
+    lane: Option<longhaul_core::backend::Lane>,
     turns: &[TurnCommit],
 ) -> Result<Vec<Verdict>, Difference> {
     let sends = |turn: &&TurnCommit| !turn.outbox.is_empty() || !turn.subworkflows.is_empty();
@@ -98,16 +147,19 @@ async fn ask(
             }
         }
     };
-    let call = pair.ask_evened(async |it| it.commit(lane, turns.to_vec()).await, forget_why);
-    let answer = call.await?;
+    let write = async |it: &dyn longhaul_core::backend::Backend| match lane {
+        Some(lane) => it.commit(lane, turns.to_vec()).await,
+        None => it.edit(turns.to_vec()).await,
+    };
+    let answer = pair.ask_evened(write, forget_why).await?;
     pair.note_if(answer == Err(Kind::WorkerDead), Branch::CommittedByTheDead);
     Ok(answer.unwrap_or_default())
 }
 
-/// Asks a commit again.
+/// Asks a commit or an edit again.
 pub(super) async fn repeat(
     pair: &mut Pair,
-    lane: longhaul_core::backend::Lane,
+    lane: Option<longhaul_core::backend::Lane>,
     turns: &[TurnCommit],
     before: &[Verdict],
 ) -> Done {
@@ -116,7 +168,7 @@ pub(super) async fn repeat(
         let is_again = *before == Verdict::Committed && *verdict == Verdict::Committed;
         let owner = row(pair, &turn.run).await?.and_then(|row| row.owner);
         pair.note_if(is_again, Branch::CommittedAgain);
-        let is_unowned = owner != Some(lane.worker);
+        let is_unowned = owner != lane.map(|lane| lane.worker);
         pair.note_if(is_again && is_unowned, Branch::CommittedAgainUnowned);
     }
     Ok(())
@@ -222,6 +274,7 @@ fn update(pair: &Pair, plan: &TurnPlan, row: Option<&RunRecord>) -> RunUpdate {
             reason: "other code".to_owned(),
             build: BuildId::new(BUILDS[build]).unwrap(),
         },
+        Fate::Pause => RunUpdate::Pause { read },
         Fate::End(status) => RunUpdate::End { read, status },
     }
 }
@@ -309,6 +362,7 @@ fn note_committed(pair: &mut Pair, turn: &TurnCommit) {
         RunUpdate::Park { .. } => Branch::Parked,
         RunUpdate::Release { .. } => Branch::Released,
         RunUpdate::Block { .. } => Branch::Blocked,
+        RunUpdate::Pause { .. } => Branch::Paused,
         RunUpdate::End { .. } => Branch::Ended,
     });
     pair.note_if(turn.turn.is_none(), Branch::WrittenWithoutTurn);

@@ -67,6 +67,11 @@ impl State for Faulty {
         let call = || self.inner.commit(lane, turns.clone());
         self.call(Operation::Commit, call).await
     }
+
+    async fn edit(&self, turns: Vec<TurnCommit>) -> Result<Vec<Verdict>> {
+        let call = || self.inner.edit(turns.clone());
+        self.call(Operation::Edit, call).await
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]

@@ -65,6 +65,11 @@ impl State for Insistent {
         let call = || self.asked.commit(lane, turns.clone());
         Self::ask(call).await
     }
+
+    async fn edit(&self, turns: Vec<TurnCommit>) -> Result<Vec<Verdict>> {
+        let call = || self.asked.edit(turns.clone());
+        Self::ask(call).await
+    }
 }
 
 #[deny(clippy::missing_trait_methods)]

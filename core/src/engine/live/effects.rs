@@ -9,7 +9,8 @@ use crate::command::{Command, StartSubworkflow};
 use crate::engine::execution::Stuck;
 use crate::engine::identifiers::{fingerprint, route_of};
 use crate::engine::ledger::Open;
-use crate::engine::messages::{self, AttemptContent, ClosedContent, ControlContent};
+use crate::engine::messages::{self, AttemptContent, ClosedContent};
+use crate::engine::outside;
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{
     Event, EventKind, OperationKey, Outcome, Placement, RunStarted, encode_record,
@@ -42,6 +43,7 @@ impl Live {
             EventKind::TaskScheduled { operation, .. } | EventKind::StepStarted { operation } => {
                 self.place(&operation);
             }
+            EventKind::PauseStarted { .. } => self.start_nothing(),
             _ => {}
         }
     }
@@ -141,13 +143,9 @@ impl Live {
     }
 
     pub(super) fn close_subworkflow(&mut self, child: &WorkflowId, policy: ClosePolicy, why: &str) {
-        let reason = why.to_owned();
-        let control = match policy {
-            ClosePolicy::Abandon => return,
-            ClosePolicy::Cancel => ControlContent::Cancel { reason },
-            ClosePolicy::Terminate => ControlContent::Terminate { reason },
-        };
-        self.send(child.clone(), ArrivalKind::Control, "close", &control);
+        if let Some(request) = outside::closing(policy, why) {
+            self.send(child.clone(), ArrivalKind::Control, "close", &request);
+        }
     }
 
     pub(super) fn end(&mut self, status: Status, outcome: &Outcome) {
@@ -233,7 +231,11 @@ impl Live {
         self.draft.enqueue.push(attempt);
     }
 
+    /// Starts an attempt here with the turn; while the run is paused, none is.
     pub(super) fn hand_out(&mut self, operation: OperationKey) {
+        if self.is_paused() && !sabotage::makes(Sabotage::StartWhilePaused) {
+            return;
+        }
         self.handed_out.insert(operation.clone());
         self.draft.start.push(operation);
     }
@@ -281,8 +283,4 @@ fn cancelled(reason: &str) -> Error {
         ErrorKind::Cancelled,
         format!("the run was cancelled: {reason}"),
     )
-}
-
-pub(super) fn terminated() -> Outcome {
-    Err(Error::new(ErrorKind::Terminated, "the run was terminated"))
 }

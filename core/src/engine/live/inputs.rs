@@ -2,13 +2,13 @@
 //!
 //! Invariant: an outcome is taken for the attempt that is open and no other; an arrival is taken once.
 
-use super::effects::terminated;
 use super::{Live, Refusal};
 use crate::backend::{Arrival, ArrivalBody, ArrivalKind};
 use crate::clock::Timestamp;
 use crate::engine::execution::Stuck;
 use crate::engine::ledger::Open;
 use crate::engine::messages::{self, ClosedContent, ControlContent, OutcomeContent};
+use crate::engine::outside::terminated;
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{EventKind, OperationKey, Outcome};
 use crate::id::SignalName;
@@ -52,6 +52,7 @@ impl Live {
             }
             return Ok(());
         }
+        let accepted_at = arrival.accepted_at;
         let ArrivalBody {
             kind,
             name,
@@ -82,7 +83,9 @@ impl Live {
                     );
                 }
             }
-            ArrivalKind::Control => self.take_control(messages::decode(&content)?, now),
+            ArrivalKind::Control => {
+                self.take_control(messages::decode(&content)?, accepted_at, now);
+            }
         }
         Ok(())
     }
@@ -145,8 +148,26 @@ impl Live {
             .cloned()
     }
 
-    pub(super) fn take_control(&mut self, control: ControlContent, now: Timestamp) {
+    pub(super) fn take_control(
+        &mut self,
+        control: ControlContent,
+        accepted_at: Timestamp,
+        now: Timestamp,
+    ) {
         match control {
+            ControlContent::Pause { reason, timers } => {
+                // One that was asked for before the run was resumed is over.
+                if self
+                    .ledger
+                    .resumed_at()
+                    .is_none_or(|resumed| resumed < accepted_at)
+                {
+                    self.push(now, EventKind::RunPaused { reason, timers });
+                    self.start_nothing();
+                }
+            }
+            ControlContent::Resume { .. } => {}
+            ControlContent::Cancel { .. } if self.ledger.is_cancelled() => {}
             ControlContent::Cancel { reason } => {
                 self.close_subworkflows();
                 self.withdraw_all();
@@ -155,8 +176,9 @@ impl Live {
             ControlContent::Terminate { reason } => {
                 self.close_subworkflows();
                 self.withdraw_all();
+                let outcome = terminated(&reason);
                 self.push(now, EventKind::RunTerminated { reason });
-                self.end(Status::Terminated, &terminated());
+                self.end(Status::Terminated, &outcome);
             }
         }
     }
@@ -227,7 +249,7 @@ impl Live {
 
     pub(super) fn take_due(&mut self, now: Timestamp) {
         while let Some((due, operation)) = self.ledger.first_due().cloned() {
-            if due > now || self.draft.ended.is_some() || self.stuck.is_some() {
+            if due > now || self.is_paused() || self.draft.ended.is_some() || self.stuck.is_some() {
                 return;
             }
             if self.ledger.task(&operation).is_some() {
@@ -240,7 +262,7 @@ impl Live {
     }
 }
 
-fn signal_received(arrival: Arrival) -> EventKind {
+pub(super) fn signal_received(arrival: Arrival) -> EventKind {
     EventKind::SignalReceived {
         signal: SignalName::from_stored(arrival.body.name),
         arrival: arrival.number,

@@ -8,6 +8,7 @@
 mod draft;
 mod effects;
 mod inputs;
+mod pausing;
 mod recovery;
 mod room;
 
@@ -16,6 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub(crate) use self::draft::{Draft, Input};
+use self::pausing::Kept;
 pub(crate) use self::recovery::{Approach, approach};
 pub(crate) use self::room::Room;
 use crate::backend::{AcquiredRun, RunRecord};
@@ -73,6 +75,8 @@ pub(crate) struct Live {
     /// Room for the draft after this one.
     spare: Draft,
     stuck: Option<Stuck>,
+    /// What reached the run while it is paused.
+    kept: Kept,
 }
 
 impl fmt::Debug for Live {
@@ -205,6 +209,7 @@ impl Live {
             draft: Draft::default(),
             spare: Draft::default(),
             stuck: None,
+            kept: Kept::default(),
         }
     }
 
@@ -251,7 +256,8 @@ impl Live {
 
     /// Returns when the run is due next.
     pub(crate) fn wake_at(&self) -> Option<Timestamp> {
-        self.ledger.first_due().map(|(due, _)| *due)
+        let first = self.ledger.first_due().map(|(due, _)| *due);
+        first.filter(|_| !self.is_paused())
     }
 
     /// Tells whether nothing of the run happens in this process.
@@ -289,6 +295,11 @@ impl Live {
         }
         self.draft.inputs.push(input.clone());
         match input {
+            Input::Arrival(arrival)
+                if self.is_paused() && !sabotage::makes(Sabotage::TellWhilePaused) =>
+            {
+                self.take_while_paused(arrival, now);
+            }
             Input::Arrival(arrival) => self.take_arrival(arrival, now),
             Input::Outcome {
                 operation,
@@ -297,7 +308,11 @@ impl Live {
             } => {
                 self.handed_out.remove(&operation);
                 self.draft.start.retain(|waiting| *waiting != operation);
-                self.take_outcome(operation, attempt, outcome, now);
+                if self.is_paused() {
+                    self.keep_outcome(operation, attempt, outcome);
+                } else {
+                    self.take_outcome(operation, attempt, outcome, now);
+                }
             }
             Input::Starting { operation, attempt } => self.take_starting(operation, attempt, now),
             Input::Abandoned { operation, attempt } => {

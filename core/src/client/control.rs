@@ -1,0 +1,250 @@
+//! Pausing, resuming, cancelling and terminating runs.
+//!
+//! Invariants: a run that somebody owns is asked through its inbox, once; one that nobody owns is changed by an edit that
+//! the store takes only if nobody came to own it meanwhile. Whoever lost that race looks again. A request that was
+//! answered is durable.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::backend::{ArrivalBody, ArrivalKind, ArriveRequest, HintStream, RunRecord, Verdict};
+use crate::client::Client;
+use crate::client::arrival::{finished, unknown};
+use crate::clock::{BoxFuture, Environment};
+use crate::engine::messages;
+use crate::engine::outside::{Act, Grounds, edit, terminated};
+use crate::error::{Error, ErrorKind, Result};
+use crate::history::PausedTimers;
+use crate::id::{Segment, WorkflowId, WriteId};
+use crate::status::Status;
+
+/// Is how soon the state of a run is looked at again, at first; twice as long each time.
+const LOOK_FIRST: Duration = Duration::from_millis(20);
+
+const LOOK_MAX: Duration = Duration::from_secs(1);
+
+/// Is the shortest time between two looks that hints ask for.
+const HINTS_COALESCED: Duration = Duration::from_millis(2);
+
+/// Controls one run.
+#[derive(Debug, Clone)]
+pub(crate) struct Control {
+    client: Client,
+    id: WorkflowId,
+}
+
+impl Control {
+    pub(crate) const fn new(client: Client, id: WorkflowId) -> Self {
+        Self { client, id }
+    }
+
+    async fn pause(&self, reason: String, timers: PausedTimers) -> Result<()> {
+        let act = Act::Pause { reason, timers };
+        self.until_done(&act, |status| match status {
+            Status::Paused => Some(Ok(())),
+            ended if ended.is_terminal() => Some(Err(finished(&self.id, ended))),
+            _ => None,
+        })
+        .await
+    }
+
+    pub(crate) async fn terminate(&self, reason: String) -> Result<()> {
+        let act = Act::Terminate { reason };
+        self.until_done(&act, |status| match status {
+            Status::Terminated => Some(Ok(())),
+            ended if ended.is_terminal() => Some(Err(finished(&self.id, ended))),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Asks the owner, or edits what nobody owns, and waits until that shows.
+    async fn until_done(
+        &self,
+        act: &Act,
+        judge: impl Fn(Status) -> Option<Result<()>>,
+    ) -> Result<()> {
+        let mut looks = Looks::new(&self.client);
+        let mut is_asked = false;
+        loop {
+            let row = self.row().await?;
+            if let Some(done) = judge(row.status) {
+                return done;
+            }
+            // A pause that was asked for is not edited in as well: the request would be left in the inbox.
+            let may_edit = !is_asked || matches!(act, Act::Terminate { .. });
+            if row.owner.is_none() && may_edit {
+                if self.edit(&row, act).await? {
+                    return Ok(());
+                }
+            } else if !is_asked {
+                is_asked = self.ask(act).await?;
+            }
+            looks.next().await;
+        }
+    }
+
+    pub(crate) async fn resume(&self, reason: String) -> Result<()> {
+        let act = Act::Resume { reason };
+        let mut looks = Looks::new(&self.client);
+        loop {
+            let row = self.row().await?;
+            match row.status {
+                ended if ended.is_terminal() => return Err(finished(&self.id, ended)),
+                Status::Paused if self.edit(&row, &act).await? => return Ok(()),
+                Status::Paused => {}
+                // It may be about to pause.
+                _ if row.owner.is_some() => {
+                    if self.ask(&act).await? {
+                        return Ok(());
+                    }
+                }
+                _ => return Ok(()),
+            }
+            looks.next().await;
+        }
+    }
+
+    pub(crate) async fn cancel(&self, reason: String) -> Result<()> {
+        let act = Act::Cancel { reason };
+        let mut looks = Looks::new(&self.client);
+        loop {
+            let row = self.row().await?;
+            let is_done = match row.status {
+                Status::Cancelled => true,
+                ended if ended.is_terminal() => return Err(finished(&self.id, ended)),
+                Status::Paused => self.edit(&row, &act).await?,
+                _ => self.ask(&act).await? && !self.is_paused_unread().await?,
+            };
+            if is_done {
+                return Ok(());
+            }
+            looks.next().await;
+        }
+    }
+
+    /// Tells whether the run paused while it was asked for something else, which then waits with it.
+    async fn is_paused_unread(&self) -> Result<bool> {
+        Ok(self.row().await?.status == Status::Paused)
+    }
+
+    async fn row(&self) -> Result<RunRecord> {
+        let row = self.client.backend().run(&self.id).await?;
+        row.ok_or_else(|| unknown(&self.id))
+    }
+
+    /// Puts a request into the inbox; tells whether it is there, or else the run has just ended.
+    async fn ask(&self, act: &Act) -> Result<bool> {
+        let request = ArriveRequest {
+            run: self.id.clone(),
+            write: WriteId(self.client.environment().uuid()),
+            body: ArrivalBody {
+                kind: ArrivalKind::Control,
+                name: "control".to_owned(),
+                content: messages::encode(&act.request())?,
+            },
+            // Whoever cannot take more signals can still be stopped.
+            inbox_max: u64::MAX,
+        };
+        match self.client.arrive(request).await {
+            Err(error) if error.kind() == ErrorKind::Finished => Ok(false),
+            answer => answer.map(|()| true),
+        }
+    }
+
+    /// Changes a run that nobody owns; tells whether nobody came to own or to change it meanwhile.
+    async fn edit(&self, row: &RunRecord, act: &Act) -> Result<bool> {
+        let client = &self.client;
+        let segment: Segment = row.segment;
+        let turns = client.turns(&self.id, Some(segment)).await?;
+        let grounds = Grounds {
+            row,
+            turns: &turns,
+            hash_key: &client.settings().hash_key,
+            now: client.backend().clock(),
+        };
+        let turn = edit(act, &grounds, WriteId(client.environment().uuid()))?;
+        let backend = client.backend();
+        let verdicts = client.ask(|| backend.edit(vec![turn.clone()])).await?;
+        match verdicts.into_iter().next() {
+            Some(Verdict::Committed) => {
+                tracing::info!(run = %self.id, act = ?act, "run edited");
+                if let Act::Terminate { reason } = act {
+                    client.hub().ended(&self.id, terminated(reason));
+                }
+                client.hub().nudge();
+                Ok(true)
+            }
+            Some(Verdict::Refused(reason)) => Err(Error::new(ErrorKind::LimitExceeded, reason)),
+            _ => Ok(false),
+        }
+    }
+}
+
+/// Pauses a run; made by [`Handle::pause`](crate::client::Handle::pause) and awaited.
+#[must_use = "nothing is paused until it is awaited"]
+#[derive(Debug)]
+pub struct PauseRun {
+    control: Control,
+    reason: String,
+    timers: PausedTimers,
+}
+
+impl PauseRun {
+    pub(crate) const fn new(control: Control, reason: String) -> Self {
+        Self {
+            control,
+            reason,
+            timers: PausedTimers::RunOn,
+        }
+    }
+
+    /// Makes the timers of the run stand still meanwhile: after the resume, as much of each is left as when it was
+    /// paused. By default they run on, and what came due is told after the resume.
+    pub const fn stopping_timers(mut self) -> Self {
+        self.timers = PausedTimers::StandStill;
+        self
+    }
+}
+
+impl IntoFuture for PauseRun {
+    type Output = Result<()>;
+    type IntoFuture = BoxFuture<'static, Self::Output>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move { self.control.pause(self.reason, self.timers).await })
+    }
+}
+
+/// Says when to look again at what somebody else does.
+struct Looks {
+    hints: Box<dyn HintStream>,
+    environment: Arc<dyn Environment>,
+    pause: Duration,
+}
+
+impl fmt::Debug for Looks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Looks").finish_non_exhaustive()
+    }
+}
+
+impl Looks {
+    fn new(client: &Client) -> Self {
+        Self {
+            hints: client.backend().hints(),
+            environment: client.environment(),
+            pause: LOOK_FIRST,
+        }
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            biased;
+            _ = self.hints.next() => self.environment.sleep(HINTS_COALESCED).await,
+            () = self.environment.sleep(self.pause) => self.pause = (self.pause * 2).min(LOOK_MAX),
+        }
+    }
+}
