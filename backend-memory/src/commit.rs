@@ -210,8 +210,9 @@ fn drain(
 
 fn give_up(row: &mut RunRow, given_up: GivenUp, write: Option<WriteId>, now: Timestamp) {
     let run = &mut row.record;
-    run.owner = None;
-    run.lost = 0;
+    if run.owner.take().is_some() {
+        run.lost = 0;
+    }
     run.read = run.read.max(given_up.read);
     run.status = given_up.status;
     run.wake_at = given_up.wake_at;

@@ -357,7 +357,7 @@ fn give_up(
 ) -> Result<()> {
     connection
         .prepare_cached(
-            "update run set owner = null, sealed = 0, lost = 0, lost_turns = ?3, turns = ?3,
+            "update run set owner = null, sealed = 0, lost = iif(owner is null, lost, 0), lost_turns = ?3, turns = ?3,
                  read_to = max(read_to, ?2), status = ?4, wake_at = ?5, blocked_reason = ?6, blocked_build = ?7,
                  last_write = coalesce(?8, last_write), updated_at = ?9
              where number = ?1",

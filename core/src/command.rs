@@ -156,6 +156,25 @@ impl Command {
         }
     }
 
+    /// Returns the operation that it asks for.
+    pub(crate) fn operation(&self) -> Option<&OperationKey> {
+        match self {
+            Self::StartTask { operation, .. }
+            | Self::StartStep { operation }
+            | Self::StartTimer { operation, .. }
+            | Self::AwaitSignal { operation, .. }
+            | Self::Pause { operation, .. } => Some(operation),
+            Self::StartSubworkflow(start) => Some(&start.operation),
+            Self::TakeSignal { .. }
+            | Self::Cancel { .. }
+            | Self::SetData { .. }
+            | Self::Record { .. }
+            | Self::Complete { .. }
+            | Self::Fail { .. }
+            | Self::EndCancelled { .. } => None,
+        }
+    }
+
     /// Turns the command into the event that records it.
     pub(crate) fn into_event(self) -> EventKind {
         match self {

@@ -383,6 +383,15 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// An attempt ended while the run is paused; what becomes of the operation is decided after the resume.
+    OutcomeKept {
+        /// The operation.
+        operation: OperationKey,
+        /// Which attempt, from 1.
+        attempt: u32,
+        /// What it came to.
+        outcome: Outcome,
+    },
 }
 
 /// Says what becomes of the timers of a run while it is paused.
@@ -429,6 +438,7 @@ impl EventKind {
                 | Self::RecoveryStarted
                 | Self::Recovered
                 | Self::RunPaused { .. }
+                | Self::OutcomeKept { .. }
         )
     }
 
@@ -463,6 +473,7 @@ impl EventKind {
             | Self::SubworkflowClosed { operation, .. }
             | Self::OperationCancelled { operation }
             | Self::PauseStarted { operation, .. }
+            | Self::OutcomeKept { operation, .. }
             | Self::ValueRecorded { operation, .. } => Some(operation),
             Self::RunStarted(_)
             | Self::RecoveryStarted

@@ -1,6 +1,8 @@
 //! Pausing, resuming, cancelling and terminating, from outside and from inside.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use longhaul::history::EventKind;
@@ -92,32 +94,43 @@ struct Gate {
     open: Semaphore,
 }
 
-impl Gate {
-    fn new() -> std::sync::Arc<Self> {
-        std::sync::Arc::new(Self {
-            begun: AtomicUsize::new(0),
-            open: Semaphore::new(0),
-        })
-    }
+static GATES: LazyLock<Mutex<HashMap<String, Arc<Gate>>>> = LazyLock::new(Mutex::default);
+
+/// Makes a gate, and the name that tasks find it by.
+fn new_gate(world: &World) -> (String, Arc<Gate>) {
+    let gate = Arc::new(Gate {
+        begun: AtomicUsize::new(0),
+        open: Semaphore::new(0),
+    });
+    let name = world.url().to_owned();
+    GATES
+        .lock()
+        .unwrap()
+        .insert(name.clone(), Arc::clone(&gate));
+    (name, gate)
+}
+
+fn gate_of(name: &str) -> Arc<Gate> {
+    Arc::clone(&GATES.lock().unwrap()[name])
 }
 
 #[task]
-async fn guarded(step: u32, gate: Dep<Gate>) -> Result<u32> {
+async fn guarded(step: u32, gate: String) -> Result<u32> {
+    let gate = gate_of(&gate);
     gate.begun.fetch_add(1, Ordering::SeqCst);
     gate.open.acquire().await?.forget();
     Ok(step)
 }
 
 #[workflow]
-async fn two_guarded(ctx: Context) -> Result<u32> {
-    Ok(ctx.run(guarded(1)).await? + ctx.run(guarded(2)).await?)
+async fn two_guarded(ctx: Context, gate: String) -> Result<u32> {
+    Ok(ctx.run(guarded(1, gate.clone())).await? + ctx.run(guarded(2, gate)).await?)
 }
 
 async fn pause_waits_for_the_attempt_that_runs_and_starts_no_other(world: World) {
-    let (client, gate) = (world.client().await, Gate::new());
-    let builder = quick(&client).provide_arc(std::sync::Arc::clone(&gate));
-    let _worker = builder.start().await.unwrap();
-    let run = client.start(two_guarded()).await.unwrap();
+    let (client, _worker) = world.worker().await;
+    let (name, gate) = new_gate(&world);
+    let run = client.start(two_guarded(name)).await.unwrap();
     until(|| gate.begun.load(Ordering::SeqCst) == 1).await;
     let pausing = tokio::spawn({
         let run = run.clone();
@@ -156,7 +169,7 @@ async fn run_that_no_worker_has_is_paused_and_resumed(world: World) {
 }
 
 #[workflow]
-async fn naps(ctx: Context, nap_ms: u64) -> Result<u64> {
+async fn naps_on(ctx: Context, nap_ms: u64) -> Result<u64> {
     let before = ctx.now();
     ctx.sleep(Duration::from_millis(nap_ms)).await?;
     Ok(u64::try_from(ctx.now().since(before).as_millis())?)
@@ -164,9 +177,9 @@ async fn naps(ctx: Context, nap_ms: u64) -> Result<u64> {
 
 async fn timer_that_is_due_during_a_pause_is_told_after_it(world: World) {
     let (client, _worker) = world.worker().await;
-    let run = client.start(naps(50)).await.unwrap();
+    let run = client.start(naps_on(50)).await.unwrap();
     run.pause("hold").await.unwrap();
-    let due = client.start(naps(200)).await.unwrap();
+    let due = client.start(naps_on(200)).await.unwrap();
     result(&due).await.unwrap();
     assert_eq!(run.status().await.unwrap(), Status::Paused);
     run.resume("go on").await.unwrap();
@@ -179,10 +192,10 @@ async fn timer_that_is_due_during_a_pause_is_told_after_it(world: World) {
 
 async fn timer_stands_still_during_a_pause_that_says_so(world: World) {
     let (client, _worker) = world.worker().await;
-    let run = client.start(naps(300)).await.unwrap();
+    let run = client.start(naps_on(300)).await.unwrap();
     reaches(&run, Status::Waiting).await;
     run.pause("hold").stopping_timers().await.unwrap();
-    let meanwhile = client.start(naps(400)).await.unwrap();
+    let meanwhile = client.start(naps_on(400)).await.unwrap();
     result(&meanwhile).await.unwrap();
     run.resume("go on").await.unwrap();
     let napped = result(&run).await.unwrap();
@@ -193,33 +206,32 @@ async fn timer_stands_still_during_a_pause_that_says_so(world: World) {
 }
 
 #[task(queue = "control")]
-async fn queued(gate: Dep<Gate>) -> Result<u32> {
-    gate.begun.fetch_add(1, Ordering::SeqCst);
+async fn held_back(gate: String) -> Result<u32> {
+    gate_of(&gate).begun.fetch_add(1, Ordering::SeqCst);
     Ok(7)
 }
 
 #[workflow]
-async fn asks_the_queue(ctx: Context) -> Result<u32> {
-    ctx.run(queued()).await
+async fn asks_the_queue(ctx: Context, gate: String) -> Result<u32> {
+    ctx.run(held_back(gate)).await
 }
 
 async fn queued_task_of_a_paused_run_is_not_started(world: World) {
-    let (client, gate) = (world.client().await, Gate::new());
+    let client = world.client().await;
+    let (name, gate) = new_gate(&world);
     // The one that owns the run serves no queue.
     let owner = quick(&client)
         .only(["asks_the_queue"])
         .start()
         .await
         .unwrap();
-    let run = client.start(asks_the_queue()).await.unwrap();
+    let run = client.start(asks_the_queue(name)).await.unwrap();
     while client.queues().await.unwrap().is_empty() {
         tokio::task::yield_now().await;
     }
     run.pause("hold").await.unwrap();
-    let other = world.client().await;
-    let builder = quick(&other).provide_arc(std::sync::Arc::clone(&gate));
-    let _server = builder.start().await.unwrap();
-    let later = other.start(naps(100)).await.unwrap();
+    let (other, _server) = world.worker().await;
+    let later = other.start(naps_on(100)).await.unwrap();
     result(&later).await.unwrap();
     assert_eq!(gate.begun.load(Ordering::SeqCst), 0);
     run.resume("go on").await.unwrap();
@@ -275,13 +287,13 @@ async fn cleans_up(ctx: Context) -> Result<String> {
 }
 
 #[workflow]
-async fn parent(ctx: Context) -> Result<String> {
+async fn has_a_cleaner(ctx: Context) -> Result<String> {
     ctx.run(cleans_up().id("kid of parent")).await
 }
 
 async fn cancel_reaches_a_parked_run_and_its_subworkflow(world: World) {
     let (client, worker) = world.worker().await;
-    let run = client.start(parent()).await.unwrap();
+    let run = client.start(has_a_cleaner()).await.unwrap();
     let kid = client.handle::<String>("kid of parent").unwrap();
     reaches(&run, Status::Waiting).await;
     until(|| worker.live_runs() == 0).await;
@@ -309,10 +321,9 @@ async fn cancel_twice_is_the_same_as_once(world: World) {
 }
 
 async fn terminate_ends_a_run_that_runs(world: World) {
-    let (client, gate) = (world.client().await, Gate::new());
-    let builder = quick(&client).provide_arc(std::sync::Arc::clone(&gate));
-    let worker = builder.start().await.unwrap();
-    let run = client.start(two_guarded()).await.unwrap();
+    let (client, worker) = world.worker().await;
+    let (name, gate) = new_gate(&world);
+    let run = client.start(two_guarded(name)).await.unwrap();
     until(|| gate.begun.load(Ordering::SeqCst) == 1).await;
     run.terminate("stuck").await.unwrap();
     run.terminate("again").await.unwrap();
@@ -429,10 +440,9 @@ async fn tree_is_paused_as_a_whole(world: World) {
 }
 
 async fn pause_resume_and_terminate_survive_a_takeover(world: World) {
-    let (client, gate) = (world.client().await, Gate::new());
-    let builder = quick(&client).provide_arc(std::sync::Arc::clone(&gate));
-    let crashing = builder.start().await.unwrap();
-    let run = client.start(two_guarded().id("moved")).await.unwrap();
+    let (client, crashing) = world.worker().await;
+    let (name, gate) = new_gate(&world);
+    let run = client.start(two_guarded(name).id("moved")).await.unwrap();
     until(|| gate.begun.load(Ordering::SeqCst) == 1).await;
     let pausing = tokio::spawn({
         let run = world.client().await.handle::<u32>("moved").unwrap();
@@ -442,14 +452,12 @@ async fn pause_resume_and_terminate_survive_a_takeover(world: World) {
         tokio::task::yield_now().await;
     }
     drop((crashing, client));
-    let (other, open) = (world.client().await, Gate::new());
-    open.open.add_permits(9);
-    let builder = quick(&other).provide_arc(std::sync::Arc::clone(&open));
-    let _worker = builder.start().await.unwrap();
+    let (other, _worker) = world.worker().await;
     pausing.await.unwrap().unwrap();
-    assert_eq!(open.begun.load(Ordering::SeqCst), 0, "nothing new starts");
+    assert_eq!(gate.begun.load(Ordering::SeqCst), 1, "nothing new starts");
+    gate.open.add_permits(9);
     let run = other.handle::<u32>("moved").unwrap();
     run.resume("go on").await.unwrap();
     assert_eq!(result(&run).await.unwrap(), 3);
-    assert_eq!(open.begun.load(Ordering::SeqCst), 2);
+    assert_eq!(gate.begun.load(Ordering::SeqCst), 3, "one attempt was lost");
 }

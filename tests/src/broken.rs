@@ -60,7 +60,8 @@ faults! {
     /// Shows no lost ownerships.
     CountsNoLosses:
         "ownership::takeover_frees_runs_and_counts_the_loss",
-        "ownership::losses_in_a_row_add_up";
+        "ownership::losses_in_a_row_add_up",
+        "control::edit_keeps_the_count_of_losses";
     /// Shows the largest count of losses there ever was.
     NeverForgetsLosses:
         "ownership::progress_starts_the_count_of_losses_anew",

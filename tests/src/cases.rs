@@ -122,6 +122,7 @@ list! { ($)
         edit_that_parks_or_ends_is_unread_when_something_arrived,
         edit_changes_when_a_parked_run_is_due,
         edit_gives_a_blocked_run_to_every_build,
+        edit_keeps_the_count_of_losses,
         batch_of_edits_with_bad_members_commits_exactly_the_good_ones,
         racing_edits_of_one_run_commit_one,
         edit_and_owner_never_write_the_same_turn,

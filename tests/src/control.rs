@@ -124,6 +124,17 @@ pub async fn edit_gives_a_blocked_run_to_every_build(world: World) {
     assert_eq!(acquired_ids(&taken), ["a"]);
 }
 
+pub async fn edit_keeps_the_count_of_losses(world: World) {
+    let other = world.worker().await;
+    let mut run = world.start_owned_by(other, "a").await;
+    world.kill(other).await;
+    world.edited(run.turn().pause(), &mut run).await;
+    assert_eq!(world.run("a").await.lost, 1);
+    world.edited(run.turn().release(), &mut run).await;
+    let taken = world.acquire(world.me).await;
+    assert_eq!(taken[0].run.lost, 1);
+}
+
 pub async fn batch_of_edits_with_bad_members_commits_exactly_the_good_ones(world: World) {
     let mut edits = Vec::new();
     for id in ["a", "b", "c"] {

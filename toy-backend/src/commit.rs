@@ -152,10 +152,12 @@ impl Run {
 
     fn give_up(&mut self, status: Status, wake_at: Option<Timestamp>) {
         self.record.status = status;
-        self.record.owner = None;
         self.record.wake_at = wake_at;
         self.record.blocked = None;
-        self.record.lost = 0;
+        // Who edits a run has not seen what its owners lost.
+        if self.record.owner.take().is_some() {
+            self.record.lost = 0;
+        }
         self.is_sealed = false;
         self.has_progress = false;
     }

@@ -10,10 +10,10 @@ moved as (
         sealed = d.action = 'drain' and (s.sealed or d.seal),
         owner = case d.action when 'drain' then s.owner end,
         status = coalesce(d.status, s.status),
-        due_at = case d.action when 'drain' then s.due_at when 'park' then d.wake_at when 'pause' then null when 'end' then null
-            else longhaul.at($1) end,
+        due_at = case d.action when 'drain' then s.due_at when 'park' then d.wake_at when 'pause' then null
+            when 'end' then null else longhaul.at($1) end,
         woken_at = case when d.action = 'drain' and s.arrivals > greatest(s.read_to, d.read) then s.woken_at end,
-        lost = case d.action when 'drain' then s.lost else 0 end,
+        lost = case when d.action = 'drain' or s.owner is null then s.lost else 0 end,
         lost_turns = case when d.action = 'drain' then s.lost_turns
             when d.turn is not null then d.turn + 1
             else coalesce((

@@ -10,7 +10,8 @@ end
 local claimed = {}
 for _, number in ipairs(take_list(count)) do
   local attempt = load_attempt(number)
-  if attempt and attempt.worker == '' and redis.call('HGET', tag .. 'run:' .. attempt.run, 'status') ~= 'Paused' then
+  local is_free = attempt and attempt.worker == ''
+  if is_free and redis.call('HGET', tag .. 'run:' .. attempt.run, 'status') ~= 'Paused' then
     leave_waiting(attempt)
     count_in_queue('w', attempt.queue, -1)
     count_in_queue('c', attempt.queue, 1)

@@ -1,7 +1,7 @@
 -- Commits turns of runs that the worker owns, which cause nothing beside the run.
 --
--- Arguments: the worker, or nothing for runs that nobody owns, how many turns, what to tell or nothing; of each what `take_turn` takes. Answers: `ok` alone when
--- all are committed; otherwise a verdict on each.
+-- Arguments: the worker, or nothing for runs that nobody owns, how many turns, what to tell or nothing; of each what
+-- `take_turn` takes. Answers: `ok` alone when all are committed; otherwise a verdict on each.
 -- Why atomic: a turn is judged on the row as it is when it is written, and is written whole; what is refused is known
 -- before the first write.
 local worker, count, news = take(), take_number(), take()

@@ -58,8 +58,8 @@ local function give_up(turn, row, read, length, changes)
   end
   local wake = turn.wake == 'now' and now or turn.wake
   change(turn.run, row, {
-    'read', read, 'owner', '', 'lost', '0', 'sealed', '', 'status', turn.status, 'reason', turn.reason,
-    'build', turn.build, 'wake', wake, 'lost_turns', text(length), unpack(changes),
+    'read', read, 'owner', '', 'lost', row.owner == '' and row.lost or '0', 'sealed', '', 'status', turn.status,
+    'reason', turn.reason, 'build', turn.build, 'wake', wake, 'lost_turns', text(length), unpack(changes),
   })
 end
 

@@ -36,6 +36,11 @@ pub async fn third_task() -> u32 {
     3
 }
 
+/// Tells whether the third tasks of this process hang.
+pub fn hangs() -> bool {
+    HANGS.load(Ordering::SeqCst)
+}
+
 /// Makes the third tasks of this process hang.
 pub(crate) fn hang_at_the_third() {
     HANGS.store(true, Ordering::SeqCst);

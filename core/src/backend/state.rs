@@ -132,8 +132,8 @@ pub trait State: Send + Sync {
     /// [`RunUpdate::gives_up`](super::RunUpdate::gives_up)); another one may be refused or not.
     ///
     /// # Guarantees
-    /// - As [`State::commit`], with one difference: `Lost` unless nobody owns the run, it is open, stands in that segment
-    ///   and epoch, and the turn before is the last one.
+    /// - As [`State::commit`], with two differences: `Lost` unless nobody owns the run, it is open, stands in that segment
+    ///   and epoch, and the turn before is the last one; and `lost` stays as it is, as no owner has seen the losses yet.
     /// - Of several edits of one run at the same time one is committed, and none while a worker acquires it.
     ///
     /// # Errors

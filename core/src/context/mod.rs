@@ -7,6 +7,7 @@ mod join;
 mod keys;
 mod operation;
 mod pause;
+mod shield;
 mod step;
 mod task;
 mod wait;
@@ -22,6 +23,7 @@ pub use self::join::{JoinAll, TryJoinAll, join_all};
 pub use self::keys::{Data, IntoValue, Signal};
 pub use self::operation::{Run, Start, Subworkflow};
 pub use self::pause::Pause;
+pub use self::shield::{Cancelled, Shield};
 pub use self::step::Step;
 pub use self::task::TaskContext;
 pub use self::wait::{Receive, ReceiveWithin, Sleep, Timeout};
@@ -135,6 +137,25 @@ impl Context {
     /// `Cancelled` when the run is cancelled, which lifts the pause.
     pub fn pause(&self, reason: impl Into<String>) -> Pause {
         Pause::new(&self.machine, reason.into())
+    }
+
+    /// Keeps a cancel from what `future` asks for: its operations go on and end as they would have. What it was polled for
+    /// before the shield is not kept from it.
+    ///
+    /// Use it for what must not be left half done, such as giving back what was reserved. A terminate is not kept out.
+    pub fn shield<F: Future>(&self, future: F) -> Shield<F> {
+        Shield::new(&self.machine, future)
+    }
+
+    /// Waits until the run is cancelled, and yields the reason: for a branch that is to do something then.
+    pub fn cancelled(&self) -> Cancelled {
+        Cancelled::new(&self.machine)
+    }
+
+    /// Tells whether the run was cancelled.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.machine.cancel_reason().is_some()
     }
 
     /// Runs `step` as a task written in place: at least once, its outcome recorded once.

@@ -1,7 +1,8 @@
 //! What a run is waiting for, folded from its events.
 //!
 //! Pure: the same events give the same ledger, live and at replay. It says what is open, what is due when, and which
-//! attempt is next; it holds nothing of what is closed. After a cancel nothing is open. What is due stays so while the run
+//! attempt is next; it holds nothing of what is closed. After a cancel only what is sheltered is open: history does not
+//! say which that is, so who folds a history anew asks the replayed code, and until then all of it counts as open. What is due stays so while the run
 //! is paused; whoever asks what is due asks that too.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::history::{Event, EventKind, OperationKey, PausedTimers, Placement};
+use crate::history::{Event, EventKind, OperationKey, Outcome, PausedTimers, Placement};
 use crate::id::{TaskName, WorkflowId};
 use crate::options::{ClosePolicy, TaskOptions};
 use crate::payload::Payload;
@@ -62,7 +63,7 @@ impl OpenTask {
 }
 
 /// Holds what is open.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Ledger {
     open: BTreeMap<OperationKey, Open>,
     dues: BTreeSet<(Timestamp, OperationKey)>,
@@ -70,11 +71,60 @@ pub(crate) struct Ledger {
     at: Timestamp,
     events: u64,
     cancelled: bool,
+    /// What outlives a cancel.
+    sheltered: BTreeSet<OperationKey>,
+    /// Whether it is not known yet what is sheltered.
+    is_unsure: bool,
     paused: Option<Paused>,
+    /// What attempts came to while the run was paused, until it is decided on.
+    kept: BTreeMap<OperationKey, (u32, Outcome)>,
     resumed_at: Option<Timestamp>,
 }
 
 impl Ledger {
+    /// Makes a ledger to fold a history into whose code was not replayed yet.
+    pub(crate) fn unsure() -> Self {
+        Self {
+            is_unsure: true,
+            ..Self::default()
+        }
+    }
+
+    /// Takes note of what the code says outlives a cancel, and closes what does not if there was one.
+    pub(crate) fn settle(&mut self, is_sheltered: impl Fn(&OperationKey) -> bool) {
+        self.is_unsure = false;
+        let sheltered = self.open.keys().filter(|operation| is_sheltered(operation));
+        self.sheltered = sheltered.cloned().collect();
+        if self.cancelled {
+            self.close_unsheltered();
+        }
+    }
+
+    /// Lets an operation that is about to be opened outlive a cancel.
+    pub(crate) fn shelter(&mut self, operation: &OperationKey) {
+        self.sheltered.insert(operation.clone());
+    }
+
+    /// Lists what is open and ends with a cancel.
+    pub(crate) fn unsheltered(&self) -> Vec<OperationKey> {
+        let open = self.open.keys();
+        open.filter(|operation| !self.sheltered.contains(*operation))
+            .cloned()
+            .collect()
+    }
+
+    fn close_unsheltered(&mut self) {
+        if !self.is_unsure {
+            for operation in self.unsheltered() {
+                self.close(&operation);
+            }
+        }
+    }
+
+    fn may_open(&self, operation: &OperationKey) -> bool {
+        !self.cancelled || self.is_unsure || self.sheltered.contains(operation)
+    }
+
     pub(crate) fn fold(&mut self, event: &Event) {
         self.at = event.at;
         self.events += 1;
@@ -149,12 +199,18 @@ impl Ledger {
                 self.pause(PausedTimers::RunOn);
             }
             EventKind::RunResumed { .. } => self.resume(),
+            EventKind::OutcomeKept {
+                operation,
+                attempt,
+                outcome,
+            } => {
+                let kept = (*attempt, outcome.clone());
+                self.kept.insert(operation.clone(), kept);
+            }
             EventKind::CancelRequested { .. } => {
                 self.cancelled = true;
                 self.paused = None;
-                self.open.clear();
-                self.dues.clear();
-                self.due_of.clear();
+                self.close_unsheltered();
             }
             EventKind::RunStarted(_)
             | EventKind::RecoveryStarted
@@ -210,6 +266,7 @@ impl Ledger {
         not_before: Option<Timestamp>,
         count: impl FnOnce(&mut OpenTask),
     ) {
+        self.kept.remove(operation);
         let Some(Open::Task(task)) = self.open.get_mut(operation) else {
             return;
         };
@@ -230,21 +287,31 @@ impl Ledger {
         if let Some(before) = self.due_of.remove(operation) {
             self.dues.remove(&(before, operation.clone()));
         }
-        if let Some(due) = due.filter(|_| !self.cancelled) {
+        if let Some(due) = due.filter(|_| self.may_open(operation)) {
             self.due_of.insert(operation.clone(), due);
             self.dues.insert((due, operation.clone()));
         }
     }
 
     fn insert(&mut self, operation: &OperationKey, open: Open) {
-        if !self.cancelled {
+        if self.may_open(operation) {
             self.open.insert(operation.clone(), open);
         }
     }
 
     fn close(&mut self, operation: &OperationKey) {
         self.open.remove(operation);
+        self.sheltered.remove(operation);
+        self.kept.remove(operation);
         self.set_due(operation, None);
+    }
+
+    /// Takes back that the attempt which was due has been started.
+    pub(crate) fn hold_back(&mut self, operation: &OperationKey) {
+        if let Some(Open::Task(task)) = self.open.get(operation) {
+            let not_before = task.not_before;
+            self.set_due(operation, not_before);
+        }
     }
 
     /// Takes note that the attempt which was due has been started.
@@ -265,6 +332,11 @@ impl Ledger {
             Some(Open::Task(task)) => Some(task),
             _ => None,
         }
+    }
+
+    /// Returns what attempts came to while the run was paused.
+    pub(crate) const fn kept(&self) -> &BTreeMap<OperationKey, (u32, Outcome)> {
+        &self.kept
     }
 
     /// Tells whether the run was cancelled.

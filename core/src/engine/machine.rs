@@ -1,7 +1,7 @@
 //! The state that a run's code and the engine share: operations, mailbox, data, time and chance.
 //!
 //! Invariants: an operation gets its key when it is constructed and is asked for when it is first polled; one that was
-//! never polled uses up its number and records nothing. A signal stays in the mailbox until a receive polls it out.
+//! never polled uses up its number and records nothing. One that is first polled in a shield outlives a cancel. A signal stays in the mailbox until a receive polls it out.
 //! While the machine is torn down, dropped operations ask for nothing. The lock is never held while a waker is called.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -61,12 +61,17 @@ struct State {
     /// Futures of steps that nobody will poll, to be dropped without the lock: they are the user's.
     discarded: Vec<BoxFuture<'static, Outcome>>,
     cancelled: Option<String>,
+    /// Wake what waits for a cancel, in the order in which it began to.
+    awaiting_cancel: BTreeMap<u64, Waker>,
+    /// How many shields are being polled.
+    shields: u32,
     fault: Option<Error>,
 }
 
 struct Slot {
     position: u64,
     phase: Phase,
+    is_shielded: bool,
     waker: Option<Waker>,
 }
 
@@ -126,6 +131,7 @@ impl Machine {
         let slot = Slot {
             position,
             phase: Phase::Constructed,
+            is_shielded: false,
             waker: None,
         };
         state.slots.insert(key.clone(), slot);
@@ -140,11 +146,12 @@ impl Machine {
         ask: impl FnOnce(Timestamp) -> Option<Command>,
     ) -> Option<Resolution> {
         let mut state = self.state();
-        let (now, open) = (state.now, state.open);
+        let (now, open, is_shielded) = (state.now, state.open, state.shields > 0);
         let slot = state.slots.get_mut(key)?;
         match &mut slot.phase {
             Phase::Constructed => {
                 slot.phase = Phase::Open;
+                slot.is_shielded = is_shielded;
                 slot.waker = Some(waker.clone());
                 state.open += 1;
                 if open >= self.limits.open_operations_max {
@@ -182,6 +189,31 @@ impl Machine {
             return Some(Ok(payload));
         }
         self.poll(key, waker, |now| Some(ask(now))).map(Err)
+    }
+
+    /// Lets operations that are first polled until [`Machine::leave_shield`] outlive a cancel.
+    pub(crate) fn enter_shield(&self) {
+        self.state().shields += 1;
+    }
+
+    pub(crate) fn leave_shield(&self) {
+        self.state().shields -= 1;
+    }
+
+    /// Returns why the run was cancelled; keeps the waker when it was not, in a place that is given back.
+    pub(crate) fn poll_cancelled(&self, place: &mut Option<u64>, waker: &Waker) -> Option<String> {
+        let mut state = self.state();
+        if state.cancelled.is_none() {
+            let place = *place.get_or_insert(state.positions);
+            state.positions = state.positions.max(place + 1);
+            state.awaiting_cancel.insert(place, waker.clone());
+        }
+        state.cancelled.clone()
+    }
+
+    /// Forgets who waited for a cancel.
+    pub(crate) fn leave_cancelled(&self, place: u64) {
+        self.state().awaiting_cancel.remove(&place);
     }
 
     /// Makes an operation that is over as soon as it was asked for.
@@ -325,7 +357,9 @@ impl Machine {
             EventKind::RunResumed { .. } => state.end_pauses(),
             EventKind::CancelRequested { reason } => {
                 state.cancelled = Some(reason.clone());
-                state.cancel_open()
+                let mut wakers = state.cancel_open();
+                wakers.extend(std::mem::take(&mut state.awaiting_cancel).into_values());
+                wakers
             }
             _ => Vec::new(),
         };
@@ -358,8 +392,16 @@ impl Machine {
         self.state().steps.remove(key)
     }
 
+    /// Tells whether the code waits for something that the engine will tell it.
     pub(crate) fn has_open_operations(&self) -> bool {
-        self.state().open > 0
+        let state = self.state();
+        state.open > 0 || !state.awaiting_cancel.is_empty()
+    }
+
+    /// Tells whether an operation is there that outlives a cancel.
+    pub(crate) fn is_shielded(&self, key: &OperationKey) -> bool {
+        let state = self.state();
+        state.slots.get(key).is_some_and(|slot| slot.is_shielded)
     }
 
     pub(crate) fn foresee(&self, key: OperationKey, value: Payload) {
@@ -431,7 +473,12 @@ impl State {
 
     fn take_signal(&mut self, key: &OperationKey) -> Option<Payload> {
         let slot = self.slots.get(key)?;
-        if matches!(slot.phase, Phase::Resolved(_)) || self.cancelled.is_some() {
+        let is_shielded = match slot.phase {
+            Phase::Resolved(_) => return None,
+            Phase::Constructed => self.shields > 0,
+            Phase::Open => slot.is_shielded,
+        };
+        if self.cancelled.is_some() && !is_shielded {
             return None;
         }
         let payload = self.mailbox.get_mut(&key.name)?.pop_front()?;
@@ -449,7 +496,7 @@ impl State {
         let reason = self.cancelled.clone().unwrap_or_default();
         let mut wakers = Vec::new();
         for slot in self.slots.values_mut() {
-            if matches!(slot.phase, Phase::Open) {
+            if matches!(slot.phase, Phase::Open) && !slot.is_shielded {
                 slot.phase = Phase::Resolved(Resolution::Cancelled(reason.clone()));
                 self.open -= 1;
                 wakers.extend(slot.waker.take().map(|waker| (slot.position, waker)));

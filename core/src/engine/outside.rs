@@ -98,7 +98,7 @@ pub(crate) fn edit(act: &Act, grounds: &Grounds<'_>, write: WriteId) -> Result<T
     for turn in *turns {
         events.append(&mut decode_record(&turn.record)?);
     }
-    let mut ledger = Ledger::default();
+    let mut ledger = Ledger::unsure();
     events.iter().for_each(|event| ledger.fold(event));
     let event = Event {
         // What arrived before the edit is not after it.
@@ -122,10 +122,9 @@ pub(crate) fn edit(act: &Act, grounds: &Grounds<'_>, write: WriteId) -> Result<T
         withdraw: Vec::new(),
         outbox: Vec::new(),
     };
-    if matches!(act, Act::Cancel { .. } | Act::Terminate { .. }) {
-        close(&mut turn, &ledger, grounds)?;
-    }
+    // What a cancel ends is for the next owner to say, who replays the code: it may shield some of it.
     if let Act::Terminate { reason } = act {
+        close(&mut turn, &ledger, grounds)?;
         tell_parent(&mut turn, started(&events)?, grounds, reason)?;
     }
     Ok(turn)

@@ -2,7 +2,8 @@
 //!
 //! Invariants: the commands that follow each delivered event are compared with the recorded ones in order. Only behind
 //! the last delivered event may the code ask for more than was recorded; that is new. Events that the code does not see
-//! may stand anywhere.
+//! may stand anywhere. Whoever edits a run from outside may put an event behind one whose commands no owner has recorded
+//! yet; they stand behind the edit then.
 
 use crate::command::{Command, Shown};
 use crate::engine::execution::{Execution, Stuck};
@@ -18,6 +19,7 @@ pub(crate) fn replay(execution: &mut Execution, events: &[Event]) -> Result<Vec<
         .collect();
     let mut rest = told.as_slice();
     let mut new = Vec::new();
+    let mut carried = Vec::new();
     while let Some(((number, event), after)) = rest.split_first() {
         let asked = after
             .iter()
@@ -25,16 +27,36 @@ pub(crate) fn replay(execution: &mut Execution, events: &[Event]) -> Result<Vec<
             .unwrap_or(after.len());
         let (recorded, mut next) = after.split_at(asked);
         let mut recorded: Vec<_> = recorded.iter().map(|(_, event)| *event).collect();
-        foresee(execution, &recorded);
-        let commands = execution.deliver(event)?;
+        foresee(execution, after);
+        let mut commands = std::mem::take(&mut carried);
+        commands.extend(execution.deliver(event)?);
         if execution.has_ended() {
             recorded.extend(behind_the_end(next));
             next = &[];
         }
-        new = compare(*number, event, &recorded, commands, next.is_empty())?;
+        let may_ask_for_more = match next.first() {
+            None => true,
+            Some((_, event)) => is_edit(&event.kind),
+        };
+        let surplus = compare(*number, event, &recorded, commands, may_ask_for_more)?;
+        if next.is_empty() {
+            new = surplus;
+        } else {
+            carried = surplus;
+        }
         rest = next;
     }
     Ok(new)
+}
+
+/// Tells whether an event may have come from an edit, and so before the commands of the event before it.
+const fn is_edit(kind: &EventKind) -> bool {
+    matches!(
+        kind,
+        EventKind::RunResumed { .. }
+            | EventKind::CancelRequested { .. }
+            | EventKind::RunTerminated { .. }
+    )
 }
 
 /// Returns the commands among the rest of a history whose code has ended: what arrived meanwhile stands between them.
@@ -43,8 +65,11 @@ fn behind_the_end<'a>(rest: &[(usize, &'a Event)]) -> impl Iterator<Item = &'a E
     events.filter(|event| event.kind.is_command())
 }
 
-fn foresee(execution: &Execution, recorded: &[&Event]) {
-    for event in recorded {
+/// Hands out the values that were recorded of the event that is delivered next, also behind edits.
+fn foresee(execution: &Execution, after: &[(usize, &Event)]) {
+    let events = after.iter().map(|(_, event)| event);
+    let of_this = events.take_while(|event| event.kind.is_command() || is_edit(&event.kind));
+    for event in of_this {
         if let EventKind::ValueRecorded { operation, value } = &event.kind {
             execution
                 .machine()
@@ -58,15 +83,15 @@ fn compare(
     event: &Event,
     recorded: &[&Event],
     mut commands: Vec<Command>,
-    is_last: bool,
+    may_ask_for_more: bool,
 ) -> Result<Vec<Command>, Stuck> {
     let same = recorded
         .iter()
         .zip(&commands)
         .take_while(|(event, command)| command.matches(&event.kind))
         .count();
-    let surplus_is_new = is_last && same == recorded.len();
-    if surplus_is_new || (same == recorded.len() && same == commands.len()) {
+    let is_surplus = may_ask_for_more && same == recorded.len();
+    if is_surplus || (same == recorded.len() && same == commands.len()) {
         return Ok(commands.split_off(same));
     }
     Err(difference(number, event, recorded, &commands, same))

@@ -15,9 +15,11 @@ use crate::context::{Context, Data, Signal, join_all};
 use crate::engine::execution::Program;
 use crate::engine::live::{Approach, Input, Live, Refusal, Room, Settings, TakeUp, approach};
 use crate::engine::messages::{self, ControlContent};
+use crate::engine::outside::{self, Act, Grounds};
 use crate::error::{Error, Result};
 use crate::history::{
-    Event, EventKind, OperationKey, OperationKind, RunStarted, StoredTurn, encode_record,
+    Event, EventKind, OperationKey, OperationKind, PausedTimers, RunStarted, StoredTurn,
+    encode_record,
 };
 use crate::id::{
     ArrivalNumber, Epoch, EventNumber, Route, Segment, TurnNumber, WorkflowId, WorkflowType,
@@ -165,8 +167,41 @@ impl Script {
 
     fn cancel(&mut self) -> &mut Self {
         let reason = "enough".to_owned();
-        let content = messages::encode(&ControlContent::Cancel { reason }).unwrap();
-        self.arrive(ArrivalKind::Control, "cancel", content)
+        self.control(&ControlContent::Cancel { reason })
+    }
+
+    fn pause(&mut self, timers: PausedTimers) -> &mut Self {
+        let reason = "hold".to_owned();
+        self.control(&ControlContent::Pause { reason, timers })
+    }
+
+    fn resume(&mut self) -> &mut Self {
+        let reason = "go on".to_owned();
+        self.control(&ControlContent::Resume { reason })
+    }
+
+    fn control(&mut self, content: &ControlContent) -> &mut Self {
+        let content = messages::encode(content).unwrap();
+        self.arrive(ArrivalKind::Control, "control", content)
+    }
+
+    /// Does to the run what a client does while nobody owns it.
+    fn edit(&mut self, act: &Act) -> &mut Self {
+        self.live = None;
+        self.record.status = match act {
+            Act::Pause { .. } => Status::Paused,
+            _ => Status::Waiting,
+        };
+        let grounds = Grounds {
+            row: &self.record,
+            turns: &self.turns,
+            hash_key: &[1; 16],
+            now: self.clock,
+        };
+        let write = crate::id::WriteId(crate::id::Uuid::from_random_bytes([9; 16]));
+        let turn = outside::edit(act, &grounds, write).unwrap();
+        self.turns.extend(turn.turn);
+        self
     }
 
     fn wait(&mut self, duration: Duration) -> &mut Self {
@@ -288,6 +323,10 @@ fn show(kind: &EventKind) -> String {
             format!("signal {}", String::from_utf8_lossy(payload.as_bytes()))
         }
         EventKind::CancelRequested { .. } => "cancel".to_owned(),
+        EventKind::RunPaused { .. } => "paused".to_owned(),
+        EventKind::RunResumed { .. } => "resumed".to_owned(),
+        EventKind::RunTerminated { .. } => "terminated".to_owned(),
+        EventKind::OutcomeKept { operation, .. } => format!("{operation} kept"),
         EventKind::Recovered => "recovered".to_owned(),
         EventKind::AttemptLost { operation, attempt } => format!("lost {operation} {attempt}"),
         EventKind::TimerStarted { operation, .. } => format!("`{operation}`"),
@@ -749,6 +788,246 @@ fn run_may_clean_up_after_a_cancel_and_end_as_it_likes() {
     script.commit();
     script.cancel();
     assert_eq!(script.commit(), "cancel; result \"cleaned up\"");
+}
+
+#[test]
+fn what_is_shielded_outlives_a_cancel_and_what_is_not_does_not() {
+    let mut script = Script::new(async |ctx: Context| {
+        let (kept, other) = futures_util::join!(ctx.shield(ctx.run(a())), ctx.run(b()));
+        Ok(format!("{kept:?} {}", other.is_err()))
+    });
+    script.commit();
+    script.cancel();
+    assert_eq!(script.commit(), "cancel");
+    script.replay().unwrap();
+    assert!(
+        !script.live().draft().start.is_empty(),
+        "it is started anew"
+    );
+    script.done("a", 1, 7);
+    assert_eq!(script.commit(), "task:a#1 ended; result \"Ok(7) true\"");
+}
+
+#[test]
+fn shield_after_a_cancel_lets_the_code_clean_up_durably() {
+    let mut script = Script::new(async |ctx: Context| {
+        let first = ctx.run(a()).await;
+        let second = ctx.run(b()).await;
+        let slept = ctx.shield(ctx.sleep(Duration::from_secs(9))).await;
+        Ok(format!(
+            "{} {} {}",
+            first.is_err(),
+            second.is_err(),
+            slept.is_ok()
+        ))
+    });
+    script.commit();
+    script.cancel();
+    assert_eq!(script.commit(), "cancel; `task:b#1`; `timer:sleep#1`");
+    script.replay().unwrap();
+    assert!(
+        script.live().draft().start.is_empty(),
+        "the task is cancelled"
+    );
+    script.wait(Duration::from_secs(9));
+    assert_eq!(
+        script.commit(),
+        "timer:sleep#1 ended; result \"true true true\""
+    );
+}
+
+#[test]
+fn shielded_wait_takes_signals_after_a_cancel() {
+    let mut script = Script::new(async |ctx: Context| ctx.shield(ctx.receive(WORD)).await);
+    script.commit();
+    script.cancel();
+    script.commit();
+    script.replay().unwrap();
+    script.signal("late");
+    assert_eq!(
+        script.commit(),
+        "signal \"late\"; signal taken by `receive:word#1`; result \"late\""
+    );
+}
+
+#[test]
+fn branch_that_waits_for_a_cancel_hears_of_it_and_why() {
+    let mut script = Script::new(async |ctx: Context| {
+        let before = ctx.is_cancelled();
+        let reason = ctx.cancelled().await;
+        Ok(format!("{before} {} {reason}", ctx.is_cancelled()))
+    });
+    assert_eq!(script.commit(), "");
+    script.cancel();
+    assert_eq!(script.commit(), "cancel; result \"false true enough\"");
+}
+
+#[test]
+fn code_that_gave_up_waiting_for_a_cancel_waits_for_nothing() {
+    let mut script = Script::new(async |ctx: Context| -> Result<()> {
+        crate::select! {
+            reason = ctx.cancelled() => drop(reason),
+            word = ctx.receive(WORD) => drop(word?),
+        }
+        std::future::pending().await
+    });
+    script.commit();
+    script.signal("x");
+    let stuck = script.live().stuck().unwrap().0.to_string();
+    assert!(stuck.contains("not durable"), "{stuck}");
+}
+
+// --- pause ------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn paused_run_keeps_what_arrives_until_it_is_resumed() {
+    let mut script = Script::new(async |ctx: Context| {
+        let word: String = ctx.receive(WORD).await?;
+        Ok(word)
+    });
+    script.commit();
+    script.pause(PausedTimers::RunOn);
+    assert_eq!(script.commit(), "paused");
+    script.signal("x").signal("y");
+    assert_eq!(script.commit(), "");
+    assert_eq!(script.live().read(), ArrivalNumber(1), "they stay unread");
+    script.resume();
+    assert_eq!(
+        script.commit(),
+        "resumed; signal \"x\"; signal taken by `receive:word#1`; signal \"y\"; result \"x\""
+    );
+    assert_eq!(script.live().read(), ArrivalNumber(4));
+}
+
+#[test]
+fn attempt_that_ends_in_a_pause_is_decided_on_after_it() {
+    let mut script = Script::new(async |ctx: Context| {
+        ctx.run(a()).await?;
+        ctx.run(b()).await
+    });
+    script.commit();
+    script.pause(PausedTimers::RunOn);
+    script.commit();
+    assert!(!script.live().is_at_rest());
+    script.done("a", 1, 1);
+    assert_eq!(script.commit(), "task:a#1 kept");
+    assert!(script.live().is_at_rest());
+    let resume = Act::Resume {
+        reason: "go on".to_owned(),
+    };
+    script.edit(&resume).replay().unwrap();
+    assert_eq!(script.commit(), "task:a#1 ended; `task:b#1`");
+}
+
+#[test]
+fn run_that_never_ran_is_paused_resumed_and_paused_by_edits() {
+    let code = async |ctx: Context| {
+        let before = ctx.record("noted", || 7)?;
+        ctx.run(a()).await?;
+        Ok(before)
+    };
+    let mut script = Script::new(code);
+    for _ in 0..2 {
+        let reason = "by an edit".to_owned();
+        let timers = PausedTimers::RunOn;
+        script.edit(&Act::Pause {
+            reason: reason.clone(),
+            timers,
+        });
+        script.edit(&Act::Resume { reason });
+    }
+    script.replay().unwrap();
+    assert_eq!(script.commit(), "`record:noted#1`; `task:a#1`");
+    script.replay().unwrap();
+    script.done("a", 1, 1);
+    assert_eq!(script.commit(), "task:a#1 ended; result 7");
+    script.replay().unwrap();
+}
+
+#[test]
+fn cancel_by_an_edit_ends_what_is_not_shielded() {
+    let mut script = Script::new(async |ctx: Context| {
+        let queued = ctx.run(a().queue("q"));
+        let (kept, other) = futures_util::join!(ctx.shield(ctx.run(b().queue("q"))), queued);
+        Ok(format!("{} {}", kept.is_ok(), other.is_err()))
+    });
+    script.commit();
+    let reason = "enough".to_owned();
+    script.edit(&Act::Cancel { reason }).replay().unwrap();
+    let withdrawn = script.live().draft().withdraw.clone();
+    assert_eq!(format!("{withdrawn:?}"), "[task:a#1]");
+}
+
+#[test]
+fn timers_that_stand_still_are_put_off_by_the_pause() {
+    let mut script = Script::new(async |ctx: Context| {
+        let before = ctx.now();
+        ctx.sleep(Duration::from_secs(10)).await?;
+        Ok(ctx.now().since(before).as_secs())
+    });
+    script.commit();
+    script.wait(Duration::from_secs(4));
+    script.pause(PausedTimers::StandStill);
+    script.commit();
+    script.wait(Duration::from_secs(100));
+    assert_eq!(script.commit(), "");
+    script.resume();
+    assert_eq!(script.commit(), "resumed");
+    script.replay().unwrap();
+    script.wait(Duration::from_secs(5));
+    assert_eq!(script.commit(), "");
+    script.wait(Duration::from_secs(1));
+    assert_eq!(script.commit(), "timer:sleep#1 ended; result 110");
+}
+
+#[test]
+fn pause_from_inside_ends_with_the_resume_and_fails_with_a_cancel() {
+    let code = async |ctx: Context| match ctx.pause("review").await {
+        Ok(()) => Ok("reviewed"),
+        Err(_) => Ok("refused"),
+    };
+    let mut script = Script::new(code);
+    assert_eq!(script.commit(), "`pause:pause#1`");
+    script.replay().unwrap();
+    assert!(script.live().is_at_rest());
+    script.resume();
+    assert_eq!(script.commit(), "resumed; result \"reviewed\"");
+    let mut script = Script::new(code);
+    script.commit();
+    script.cancel();
+    assert_eq!(script.commit(), "cancel; result \"refused\"");
+}
+
+#[test]
+fn pause_that_was_asked_for_before_the_resume_is_over() {
+    let mut script = Script::new(async |ctx: Context| {
+        let word: String = ctx.receive(WORD).await?;
+        Ok(word)
+    });
+    script.commit();
+    script.pause(PausedTimers::RunOn);
+    script.pause(PausedTimers::RunOn);
+    script.resume();
+    assert_eq!(script.commit(), "paused; resumed");
+    assert!(!script.live().is_paused());
+    script.clock = script.clock.after(Duration::from_secs(1));
+    script.pause(PausedTimers::RunOn);
+    assert_eq!(script.commit(), "paused");
+}
+
+#[test]
+fn terminate_of_a_paused_run_notes_what_was_not_read() {
+    let mut script = Script::new(async |ctx: Context| {
+        let word: String = ctx.receive(WORD).await?;
+        Ok(word)
+    });
+    script.commit();
+    script.pause(PausedTimers::RunOn);
+    script.signal("unread");
+    let reason = "stop".to_owned();
+    script.control(&ControlContent::Terminate { reason });
+    assert_eq!(script.commit(), "paused; signal \"unread\"; terminated");
+    assert_eq!(script.live().read(), ArrivalNumber(3));
 }
 
 // --- attempts ---------------------------------------------------------------------------------------------------------

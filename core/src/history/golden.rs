@@ -200,6 +200,11 @@ fn paused() -> Vec<Event> {
             operation: key(OperationKind::Pause, "pause"),
             reason: "needs review".to_owned(),
         },
+        EventKind::OutcomeKept {
+            operation: key(OperationKind::Task, "charge"),
+            attempt: 3,
+            outcome: Err(error()),
+        },
         EventKind::RunResumed {
             reason: "looked".to_owned(),
         },
@@ -252,6 +257,7 @@ const fn number(kind: &EventKind) -> usize {
         EventKind::RunPaused { .. } => 25,
         EventKind::PauseStarted { .. } => 26,
         EventKind::RunResumed { .. } => 27,
+        EventKind::OutcomeKept { .. } => 28,
     }
 }
 
@@ -262,7 +268,7 @@ fn every_kind_of_event_is_in_the_golden_record() {
         .iter()
         .map(|event| number(&event.kind))
         .collect();
-    assert!(numbers.into_iter().eq(0..28));
+    assert!(numbers.into_iter().eq(0..29));
 }
 
 #[test]

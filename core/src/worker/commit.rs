@@ -105,9 +105,6 @@ impl Lane {
         if matches!(run.ending, Some(Ending::Refuse(_))) {
             run.live.drop_draft();
         }
-        if run.live.is_at_rest() {
-            run.live.send_kept_outcomes();
-        }
         let update = if seals {
             RunUpdate::Drain {
                 read: run.live.committed_read(),

@@ -377,6 +377,7 @@ async fn do_to(fleet: Arc<Fleet>, id: String, plan: ControlPlan) {
         return;
     };
     match plan.what {
+        Control::Resume => insist(|| run.resume("simulated")).await,
         Control::Cancel => insist(|| run.cancel("simulated")).await,
         Control::Terminate => insist(|| run.terminate("simulated")).await,
         Control::Pause {

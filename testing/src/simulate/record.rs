@@ -326,9 +326,6 @@ impl Log {
         match &turn.update {
             RunUpdate::Pause { .. } if lane.is_some() => {
                 self.mark("run paused by its owner");
-                if !turn.outbox.is_empty() {
-                    self.mark("outcome kept until the end of a pause");
-                }
             }
             RunUpdate::Park { .. } => self.mark("run parked"),
             RunUpdate::Release { .. } => self.mark("run given back at shutdown"),
@@ -364,6 +361,9 @@ impl Log {
         }
         if signalled && !has(|kind| matches!(kind, EventKind::SignalTaken { .. })) {
             self.mark("signal before its wait");
+        }
+        if has(|kind| matches!(kind, EventKind::OutcomeKept { .. })) {
+            self.mark("outcome kept until the end of a pause");
         }
         if lane.is_some() && has(|kind| matches!(kind, EventKind::RunResumed { .. })) {
             self.mark("run resumed by its owner");

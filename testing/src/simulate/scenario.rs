@@ -59,6 +59,8 @@ pub(crate) enum Control {
         for_ms: u64,
         stops_timers: bool,
     },
+    /// It is resumed, whether it is paused or not.
+    Resume,
     Cancel,
     Terminate,
 }
@@ -220,6 +222,7 @@ fn controls(chance: &mut Chance) -> Vec<ControlPlan> {
         let what = match chance.within(0..=9) {
             0 => Control::Cancel,
             1 => Control::Terminate,
+            2..=3 => Control::Resume,
             _ => Control::Pause {
                 for_ms: chance.within(0..=4_000),
                 stops_timers: chance.happens(400),

@@ -67,7 +67,13 @@ impl Engine for Longhaul {
 
     async fn open(url: &str) -> Result<Self> {
         let client = Client::connect(url).await.map_err(told)?;
-        let worker = Worker::builder(&client).start().await.map_err(told)?;
+        let builder = Worker::builder(&client);
+        // A task that hangs keeps its slot, which those of other engines do not have.
+        let builder = match peers::program::hangs() {
+            true => builder.slots(1_000),
+            false => builder,
+        };
+        let worker = builder.start().await.map_err(told)?;
         Ok(Self { client, worker })
     }
 

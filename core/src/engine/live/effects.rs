@@ -34,6 +34,11 @@ impl Live {
             self.close_subworkflows();
             self.withdraw_all();
         }
+        if let Some(operation) = command.operation()
+            && self.machine().is_shielded(operation)
+        {
+            self.ledger.shelter(&operation.clone());
+        }
         let event = self.push(at, command.into_event());
         self.misrecord_spilled();
         if let Some((status, outcome)) = ended {
@@ -76,7 +81,9 @@ impl Live {
     /// Does what must be known before the command's event is folded.
     pub(super) fn prepare(&mut self, at: Timestamp, command: &Command) {
         match command {
-            Command::Cancel { operation } => self.drop_operation(operation),
+            Command::Cancel { operation } => {
+                self.drop_operation(operation, "its parent dropped it");
+            }
             Command::SetData { key, value } => {
                 self.draft.data.retain(|(known, _)| known != key);
                 self.draft.data.push((key.clone(), value.clone()));
@@ -89,14 +96,14 @@ impl Live {
         }
     }
 
-    pub(super) fn drop_operation(&mut self, operation: &OperationKey) {
+    pub(super) fn drop_operation(&mut self, operation: &OperationKey, why: &str) {
         match self.ledger.get(operation) {
             Some(Open::Task(task)) if task.placement.is_queued() => {
                 self.withdraw(operation.clone());
             }
             Some(Open::Subworkflow(child, policy)) => {
                 let (child, policy) = (child.clone(), *policy);
-                self.close_subworkflow(&child, policy, "its parent dropped it");
+                self.close_subworkflow(&child, policy, why);
             }
             _ => {}
         }

@@ -169,8 +169,9 @@ impl Live {
             ControlContent::Resume { .. } => {}
             ControlContent::Cancel { .. } if self.ledger.is_cancelled() => {}
             ControlContent::Cancel { reason } => {
-                self.close_subworkflows();
-                self.withdraw_all();
+                for operation in self.ledger.unsheltered() {
+                    self.drop_operation(&operation, "its parent was cancelled");
+                }
                 self.deliver(now, EventKind::CancelRequested { reason });
             }
             ControlContent::Terminate { reason } => {

@@ -17,10 +17,9 @@ use std::fmt;
 use std::sync::Arc;
 
 pub(crate) use self::draft::{Draft, Input};
-use self::pausing::Kept;
 pub(crate) use self::recovery::{Approach, approach};
 pub(crate) use self::room::Room;
-use crate::backend::{AcquiredRun, RunRecord};
+use crate::backend::{AcquiredRun, Arrival, RunRecord};
 use crate::clock::Timestamp;
 use crate::command::Command;
 use crate::engine::execution::{Execution, ForeignWake, Program, Stuck};
@@ -75,8 +74,8 @@ pub(crate) struct Live {
     /// Room for the draft after this one.
     spare: Draft,
     stuck: Option<Stuck>,
-    /// What reached the run while it is paused.
-    kept: Kept,
+    /// What arrived while the run is paused.
+    kept: Vec<Arrival>,
 }
 
 impl fmt::Debug for Live {
@@ -121,6 +120,7 @@ impl Live {
             )));
         };
         let mut live = Self::new(run, started, how);
+        live.ledger = Ledger::unsure();
         live.next_turn = TurnNumber(acquired.turns.len() as u64);
         live.next_event = EventNumber(events.len() as u64);
         let is_undone = undone.is_some();
@@ -134,11 +134,15 @@ impl Live {
         let commands =
             replay(&mut live.execution, &events).map_err(|stuck| Refusal::Blocked(stuck.0))?;
         live.execution.machine().go_live();
+        live.settle_ledger(&events);
         if matches!(events.last(), Some(event) if event.kind == EventKind::RecoveryStarted) {
             live.push(now, EventKind::Recovered);
         }
         let at = live.ledger.at();
         live.record_commands(at, commands);
+        if !live.is_paused() {
+            live.take_kept_outcomes(now);
+        }
         if live.draft.ended.is_none() {
             if run.lost > 0 && !is_undone {
                 live.give_up_lost_attempts(now)?;
@@ -209,7 +213,7 @@ impl Live {
             draft: Draft::default(),
             spare: Draft::default(),
             stuck: None,
-            kept: Kept::default(),
+            kept: Vec::new(),
         }
     }
 
@@ -309,7 +313,7 @@ impl Live {
                 self.handed_out.remove(&operation);
                 self.draft.start.retain(|waiting| *waiting != operation);
                 if self.is_paused() {
-                    self.keep_outcome(operation, attempt, outcome);
+                    self.keep_outcome(operation, attempt, outcome, now);
                 } else {
                     self.take_outcome(operation, attempt, outcome, now);
                 }
@@ -394,6 +398,26 @@ impl Live {
 
     fn stamp(&self, now: Timestamp) -> Timestamp {
         now.max(self.ledger.at())
+    }
+
+    /// Asks the replayed code what outlives a cancel. One that was edited in has not been acted upon yet.
+    fn settle_ledger(&mut self, events: &[Event]) {
+        let machine = Arc::clone(self.execution.machine());
+        let mut settled = self.ledger.clone();
+        settled.settle(|operation| machine.is_shielded(operation));
+        let is_edit = |event: &Event| matches!(event.kind, EventKind::CancelRequested { .. });
+        if events.last().is_some_and(is_edit) {
+            let doomed: Vec<_> = self
+                .ledger
+                .open()
+                .map(|(operation, _)| operation.clone())
+                .filter(|operation| settled.get(operation).is_none())
+                .collect();
+            for operation in doomed {
+                self.drop_operation(&operation, "its parent was cancelled");
+            }
+        }
+        self.ledger = settled;
     }
 
     fn record_commands(&mut self, at: Timestamp, commands: Vec<Command>) {

@@ -1,24 +1,17 @@
 //! A run that is paused: what runs here ends, what arrives is kept, and nothing new starts.
 //!
-//! Invariants: nothing is told to the code until the pause is lifted. What arrives stays unread, and goes back to the
-//! inbox with the ownership; outcomes of attempts that ended here go there as messages of the turn that gives it up.
-//! A cancel lifts the pause, and a terminate ends it.
+//! Invariants: nothing is told to the code until the pause is lifted. What arrives stays unread, and so in the inbox when
+//! the ownership ends. What attempts come to is recorded, and decided on after the pause. A cancel lifts the pause, and
+//! a terminate ends it.
 
 use super::Live;
 use super::inputs::signal_received;
 use crate::backend::{Arrival, ArrivalKind};
 use crate::clock::Timestamp;
 use crate::engine::execution::Stuck;
-use crate::engine::messages::{self, ControlContent, OutcomeContent};
+use crate::engine::messages::{self, ControlContent};
 use crate::history::{EventKind, OperationKey, Outcome};
 use crate::sabotage::{self, Sabotage};
-
-/// Is what reached a paused run.
-#[derive(Debug, Default)]
-pub(super) struct Kept {
-    arrivals: Vec<Arrival>,
-    outcomes: Vec<(OperationKey, u32, Outcome)>,
-}
 
 impl Live {
     /// Tells whether the run is paused.
@@ -38,26 +31,36 @@ impl Live {
         }
         for operation in std::mem::take(&mut self.draft.start) {
             self.handed_out.remove(&operation);
+            self.ledger.hold_back(&operation);
         }
     }
 
-    pub(super) fn keep_outcome(&mut self, operation: OperationKey, attempt: u32, outcome: Outcome) {
-        if !sabotage::makes(Sabotage::DropKeptOutcomes) {
-            self.kept.outcomes.push((operation, attempt, outcome));
+    /// Records what an attempt came to, for when the run is resumed.
+    pub(super) fn keep_outcome(
+        &mut self,
+        operation: OperationKey,
+        attempt: u32,
+        outcome: Outcome,
+        now: Timestamp,
+    ) {
+        if self.attempt_of(&operation) == Some(attempt)
+            && !sabotage::makes(Sabotage::DropKeptOutcomes)
+        {
+            self.push(
+                now,
+                EventKind::OutcomeKept {
+                    operation,
+                    attempt,
+                    outcome,
+                },
+            );
         }
     }
 
-    /// Sends the outcomes that were kept to the run's own inbox, where its next owner finds them.
-    pub(crate) fn send_kept_outcomes(&mut self) {
-        for (operation, attempt, outcome) in std::mem::take(&mut self.kept.outcomes) {
-            let name = operation.to_string();
-            let content = OutcomeContent {
-                segment: self.segment,
-                operation,
-                attempt,
-                outcome,
-            };
-            self.send(self.id.clone(), ArrivalKind::TaskOutcome, &name, &content);
+    /// Decides on what attempts came to while the run was paused.
+    pub(super) fn take_kept_outcomes(&mut self, now: Timestamp) {
+        for (operation, (attempt, outcome)) in self.ledger.kept().clone() {
+            self.take_outcome(operation, attempt, outcome, now);
         }
     }
 
@@ -68,7 +71,7 @@ impl Live {
         let control = (arrival.body.kind == ArrivalKind::Control)
             .then(|| messages::decode::<ControlContent>(&arrival.body.content));
         match control {
-            None | Some(Ok(ControlContent::Pause { .. })) => self.kept.arrivals.push(arrival),
+            None | Some(Ok(ControlContent::Pause { .. })) => self.kept.push(arrival),
             Some(Ok(ControlContent::Resume { reason })) => {
                 let at = now.max(arrival.accepted_at);
                 self.deliver(at, EventKind::RunResumed { reason });
@@ -81,7 +84,7 @@ impl Live {
                 self.note_read(&arrival);
             }
             Some(Ok(control @ ControlContent::Terminate { .. })) => {
-                for kept in std::mem::take(&mut self.kept.arrivals) {
+                for kept in std::mem::take(&mut self.kept) {
                     if kept.body.kind == ArrivalKind::Signal {
                         self.push(now, signal_received(kept));
                     }
@@ -102,10 +105,8 @@ impl Live {
 
     /// Takes in what was kept, in its order, and starts what was held back.
     fn go_on(&mut self, now: Timestamp) {
-        for (operation, attempt, outcome) in std::mem::take(&mut self.kept.outcomes) {
-            self.take_outcome(operation, attempt, outcome, now);
-        }
-        for arrival in std::mem::take(&mut self.kept.arrivals) {
+        self.take_kept_outcomes(now);
+        for arrival in std::mem::take(&mut self.kept) {
             if self.stuck.is_some() {
                 return;
             }

@@ -34,6 +34,7 @@ impl Live {
             })
             .map(|(operation, _)| operation.clone())
             .filter(|operation| !self.handed_out.contains(operation))
+            .filter(|operation| !self.ledger.kept().contains_key(operation))
             .collect();
         for operation in lost {
             if let Some(attempt) = self.attempt_of(&operation) {
