@@ -5,8 +5,8 @@
 //! of what another run owns.
 
 use longhaul_core::backend::{
-    ArrivalBody, ArrivalKind, Message, QueuedAttempt, RunUpdate, StartRun, Started,
-    TurnCommit, Verdict,
+    ArrivalBody, ArrivalKind, Message, QueuedAttempt, RunUpdate, StartRun, Started, TurnCommit,
+    Verdict,
 };
 use longhaul_core::clock::{Timestamp, random_bytes_of_the_system};
 use longhaul_core::id::{TurnNumber, Uuid, WorkerId, WorkflowId, WriteId};
