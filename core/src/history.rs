@@ -383,6 +383,15 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// Someone moved a timer, or the time limit of a wait.
+    TimerMoved {
+        /// The operation.
+        operation: OperationKey,
+        /// When it is due now.
+        due: Timestamp,
+        /// Why.
+        reason: String,
+    },
     /// An attempt ended while the run is paused; what becomes of the operation is decided after the resume.
     OutcomeKept {
         /// The operation.
@@ -438,6 +447,7 @@ impl EventKind {
                 | Self::RecoveryStarted
                 | Self::Recovered
                 | Self::RunPaused { .. }
+                | Self::TimerMoved { .. }
                 | Self::OutcomeKept { .. }
         )
     }
@@ -473,6 +483,7 @@ impl EventKind {
             | Self::SubworkflowClosed { operation, .. }
             | Self::OperationCancelled { operation }
             | Self::PauseStarted { operation, .. }
+            | Self::TimerMoved { operation, .. }
             | Self::OutcomeKept { operation, .. }
             | Self::ValueRecorded { operation, .. } => Some(operation),
             Self::RunStarted(_)

@@ -19,11 +19,16 @@ on_every_backend!(
     timer_that_is_due_during_a_pause_is_told_after_it,
     timer_stands_still_during_a_pause_that_says_so,
     queued_task_of_a_paused_run_is_not_started,
+    timer_of_a_parked_run_is_listed_skipped_and_extended,
+    time_limit_of_a_live_run_is_skipped,
+    signal_with_a_key_arrives_once,
     workflow_pauses_itself_until_somebody_resumes_it,
     cancel_lifts_a_pause_of_the_workflow_itself,
     cancel_of_a_paused_run_lets_its_code_end,
     cancel_reaches_a_parked_run_and_its_subworkflow,
     cancel_twice_is_the_same_as_once,
+    shielded_clean_up_goes_on_in_another_process,
+    cancel_by_an_edit_spares_what_is_shielded,
     terminate_ends_a_run_that_runs,
     terminate_ends_what_nobody_has_without_a_worker,
     terminate_ends_a_blocked_run,
@@ -205,6 +210,76 @@ async fn timer_stands_still_during_a_pause_that_says_so(world: World) {
     );
 }
 
+#[workflow]
+async fn waits_for_days(ctx: Context) -> Result<Option<String>> {
+    ctx.sleep(days(30)).await?;
+    ctx.receive(WORD).within(days(2)).await
+}
+
+async fn timer_of_a_parked_run_is_listed_skipped_and_extended(world: World) {
+    let (client, worker) = world.worker().await;
+    let run = client.start(waits_for_days()).await.unwrap();
+    reaches(&run, Status::Waiting).await;
+    until(|| worker.live_runs() == 0).await;
+    let [timer] = &run.timers().await.unwrap()[..] else {
+        panic!("one timer is open: {:?}", run.timers().await);
+    };
+    assert_eq!(timer.operation.to_string(), "timer:sleep#1");
+    run.extend_timer(&timer.operation, days(1), "not yet")
+        .await
+        .unwrap();
+    let later = run.timers().await.unwrap()[0].due;
+    assert_eq!(later, timer.due.after(days(1)));
+    assert_eq!(run.info().await.unwrap().wake_at, Some(later));
+    run.skip_timer(&timer.operation, "now").await.unwrap();
+    while run.timers().await.unwrap()[0].operation == timer.operation {
+        tokio::task::yield_now().await;
+    }
+    let error = run.skip_timer(&timer.operation, "again").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert!(error.message().contains("receive:word#1"), "{error}");
+    let limit = run.timers().await.unwrap()[0].operation.clone();
+    run.skip_timer(&limit, "nobody comes").await.unwrap();
+    assert_eq!(result(&run).await.unwrap(), None);
+    let history = format!("{:?}", run.history().await.unwrap());
+    assert_eq!(history.matches("TimerMoved").count(), 3, "{history}");
+}
+
+#[workflow]
+async fn works_and_waits(ctx: Context, gate: String) -> Result<Option<String>> {
+    let (heard, _) = futures::join!(ctx.receive(WORD).within(days(2)), ctx.run(guarded(1, gate)));
+    heard
+}
+
+async fn time_limit_of_a_live_run_is_skipped(world: World) {
+    let (client, _worker) = world.worker().await;
+    let (name, gate) = new_gate(&world);
+    let run = client.start(works_and_waits(name)).await.unwrap();
+    until(|| gate.begun.load(Ordering::SeqCst) == 1).await;
+    let timers = run.timers().await.unwrap();
+    run.skip_timer(&timers[0].operation, "now").await.unwrap();
+    while !run.timers().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    gate.open.add_permits(1);
+    assert_eq!(result(&run).await.unwrap(), None);
+}
+
+async fn signal_with_a_key_arrives_once(world: World) {
+    let client = world.client().await;
+    let run = client.start(hears(2)).await.unwrap();
+    for value in ["first", "again"] {
+        let sent = run.signal(WORD, value).idempotency_key("order-7");
+        sent.await.unwrap();
+    }
+    let other = run.signal(WORD, "other").idempotency_key("order-8");
+    other.await.unwrap();
+    let (_other, _worker) = world.worker().await;
+    assert_eq!(result(&run).await.unwrap(), ["first", "other"]);
+    let wrong = run.signal(WORD, "x").idempotency_key("").await.unwrap_err();
+    assert_eq!(wrong.kind(), ErrorKind::InvalidInput);
+}
+
 #[task(queue = "control")]
 async fn held_back(gate: String) -> Result<u32> {
     gate_of(&gate).begun.fetch_add(1, Ordering::SeqCst);
@@ -318,6 +393,68 @@ async fn cancel_twice_is_the_same_as_once(world: World) {
     assert_eq!(cancels.count(), 1);
     let all = format!("{history:?}");
     assert!(!all.contains("second"), "{all}");
+}
+
+#[workflow]
+async fn cleans_up_durably(ctx: Context, gate: String) -> Result<String> {
+    let Err(error) = ctx.receive(WORD).await else {
+        return Ok("heard".to_owned());
+    };
+    let outside = ctx.run(guarded(1, gate.clone())).await;
+    ctx.shield(ctx.sleep(millis(100))).await?;
+    let inside = ctx.shield(ctx.run(guarded(2, gate))).await?;
+    Ok(format!(
+        "{:?} {:?} {inside}",
+        error.kind(),
+        outside.is_err()
+    ))
+}
+
+async fn shielded_clean_up_goes_on_in_another_process(world: World) {
+    let (client, worker) = world.worker().await;
+    let (name, gate) = new_gate(&world);
+    let run = client
+        .start(cleans_up_durably(name).id("cleaner"))
+        .await
+        .unwrap();
+    reaches(&run, Status::Waiting).await;
+    run.cancel("enough").await.unwrap();
+    until(|| gate.begun.load(Ordering::SeqCst) == 1).await;
+    drop((worker, run, client));
+    gate.open.add_permits(9);
+    let (client, _worker) = world.worker().await;
+    let run = client.handle::<String>("cleaner").unwrap();
+    assert_eq!(result(&run).await.unwrap(), "Cancelled true 2");
+    assert_eq!(gate.begun.load(Ordering::SeqCst), 2, "one attempt was lost");
+}
+
+#[workflow]
+async fn shields_one_of_two(ctx: Context, gate: String) -> Result<String> {
+    let (kept, other) = futures::join!(
+        ctx.shield(ctx.run(held_back(gate.clone()))),
+        ctx.run(held_back(gate))
+    );
+    Ok(format!("{:?} {}", kept.ok(), other.is_err()))
+}
+
+async fn cancel_by_an_edit_spares_what_is_shielded(world: World) {
+    let client = world.client().await;
+    let (name, gate) = new_gate(&world);
+    let owner = quick(&client).only(["shields_one_of_two"]);
+    let owner = owner.start().await.unwrap();
+    let run = client.start(shields_one_of_two(name)).await.unwrap();
+    while client.queues().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    run.pause("hold").await.unwrap();
+    run.cancel("enough").await.unwrap();
+    while client.queues().await.unwrap()[0].waiting != 1 {
+        tokio::task::yield_now().await;
+    }
+    let (_other, _server) = world.worker().await;
+    assert_eq!(result(&run).await.unwrap(), "Some(7) true");
+    assert_eq!(gate.begun.load(Ordering::SeqCst), 1);
+    owner.shutdown().await.unwrap();
 }
 
 async fn terminate_ends_a_run_that_runs(world: World) {

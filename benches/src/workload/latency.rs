@@ -42,7 +42,7 @@ pub(super) async fn signal_to_result(subject: &Subject, limits: &Limits) -> Resu
         }
         let mut result = std::pin::pin!(run.result());
         let begun = Instant::now();
-        let sent = run.signal(GO, 7);
+        let sent = run.signal(GO, 7).into_future();
         let (sent, result) = futures::join!(sent, result.as_mut());
         sent?;
         result?;

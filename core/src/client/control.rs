@@ -12,11 +12,11 @@ use std::time::Duration;
 use crate::backend::{ArrivalBody, ArrivalKind, ArriveRequest, HintStream, RunRecord, Verdict};
 use crate::client::Client;
 use crate::client::arrival::{finished, unknown};
-use crate::clock::{BoxFuture, Environment};
-use crate::engine::messages;
-use crate::engine::outside::{Act, Grounds, edit, terminated};
+use crate::clock::{BoxFuture, Environment, Timestamp};
+use crate::engine::messages::{self, TimerMove};
+use crate::engine::outside::{self, Act, Grounds, edit, terminated};
 use crate::error::{Error, ErrorKind, Result};
-use crate::history::PausedTimers;
+use crate::history::{OperationKey, PausedTimers};
 use crate::id::{Segment, WorkflowId, WriteId};
 use crate::status::Status;
 
@@ -125,6 +125,54 @@ impl Control {
         }
     }
 
+    /// Lists the open timers and time limits, by when they are due.
+    pub(crate) async fn timers(&self) -> Result<Vec<OpenTimer>> {
+        let row = self.row().await?;
+        if row.status.is_terminal() {
+            return Ok(Vec::new());
+        }
+        let turns = self.client.turns(&self.id, Some(row.segment)).await?;
+        let (_, ledger) = outside::read(&turns)?;
+        let timers = ledger.timers().map(|(operation, due)| OpenTimer {
+            operation: operation.clone(),
+            due,
+        });
+        let mut timers: Vec<_> = timers.collect();
+        timers.sort_by(|one, other| (one.due, &one.operation).cmp(&(other.due, &other.operation)));
+        Ok(timers)
+    }
+
+    pub(crate) async fn move_timer(
+        &self,
+        operation: OperationKey,
+        to: TimerMove,
+        reason: String,
+    ) -> Result<()> {
+        let mut looks = Looks::new(&self.client);
+        let act = Act::MoveTimer {
+            operation: operation.clone(),
+            to,
+            reason,
+        };
+        loop {
+            let row = self.row().await?;
+            if row.status.is_terminal() {
+                return Err(finished(&self.id, row.status));
+            }
+            let is_done = if row.owner.is_none() {
+                self.edit(&row, &act).await?
+            } else {
+                let turns = self.client.turns(&self.id, Some(row.segment)).await?;
+                outside::find_timer(&outside::read(&turns)?.1, &operation)?;
+                self.ask(&act).await?
+            };
+            if is_done {
+                return Ok(());
+            }
+            looks.next().await;
+        }
+    }
+
     /// Tells whether the run paused while it was asked for something else, which then waits with it.
     async fn is_paused_unread(&self) -> Result<bool> {
         Ok(self.row().await?.status == Status::Paused)
@@ -181,6 +229,16 @@ impl Control {
             _ => Ok(false),
         }
     }
+}
+
+/// Is a timer, or the time limit of a wait, that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OpenTimer {
+    /// The operation, such as `timer:sleep#1`.
+    pub operation: OperationKey,
+    /// When it is due.
+    pub due: Timestamp,
 }
 
 /// Pauses a run; made by [`Handle::pause`](crate::client::Handle::pause) and awaited.

@@ -8,20 +8,19 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::backend::{ArrivalBody, ArrivalKind, ArriveRequest, HintStream, RunRecord, RunState};
+use crate::backend::{HintStream, RunRecord, RunState};
 use crate::client::arrival::unknown;
-use crate::client::control::{Control, PauseRun};
+use crate::client::control::{Control, OpenTimer, PauseRun};
+use crate::client::signal::SendSignal;
 use crate::client::{Client, end_error};
 use crate::clock::Timestamp;
 use crate::context::{Data, IntoValue, Signal};
 use crate::engine::identifiers::route_of;
-use crate::engine::machine::check_payload;
+use crate::engine::messages::TimerMove;
 use crate::error::Result;
-use crate::history::{Event, EventKind, Outcome, decode_record};
+use crate::history::{Event, EventKind, OperationKey, Outcome, decode_record};
 use crate::hub::EndCell;
-use crate::id::{
-    DataKey, EventNumber, Segment, SignalName, TurnNumber, WorkflowId, WorkflowType, WriteId,
-};
+use crate::id::{DataKey, EventNumber, Segment, TurnNumber, WorkflowId, WorkflowType};
 use crate::identity::{RunKind, WorkflowIdentity};
 use crate::payload::{Binding, Payload};
 use crate::status::Status;
@@ -190,7 +189,8 @@ impl<R> Handle<R> {
         }))
     }
 
-    /// Sends a signal; it is durable when this returns, and delivered even if the run does not wait for it yet.
+    /// Sends a signal; it is durable when this returns, and delivered even if the run does not wait for it yet. With
+    /// [`SendSignal::idempotency_key`] it may be sent again and arrives once.
     ///
     /// # Errors
     /// `NotFound` when there is no such run, `Finished` when it has ended, `LimitExceeded` when its inbox is full or the
@@ -198,36 +198,9 @@ impl<R> Handle<R> {
     ///
     /// # Cancel safety
     /// A dropped call has sent the signal or not.
-    pub async fn signal<T: Serialize>(
-        &self,
-        signal: Signal<T>,
-        value: impl IntoValue<T>,
-    ) -> Result<()> {
-        let name = SignalName::new(signal.name())?;
-        let payload = Payload::encode(&value.into_value())?;
-        self.send_signal(&name, payload).await
-    }
-
-    async fn send_signal(&self, name: &SignalName, payload: Payload) -> Result<()> {
-        let settings = self.client.settings();
-        check_payload(&payload, &settings.limits, "signal", name.as_str())?;
-        let binding = Binding {
-            run: &self.id,
-            kind: "signal",
-            key: name.as_str(),
-        };
-        let payload = settings.codecs.encode(payload, &binding)?;
-        let request = ArriveRequest {
-            run: self.id.clone(),
-            write: WriteId(self.client.environment().uuid()),
-            body: ArrivalBody {
-                kind: ArrivalKind::Signal,
-                name: name.as_str().to_owned(),
-                content: payload.as_bytes().to_vec(),
-            },
-            inbox_max: settings.limits.inbox_max,
-        };
-        self.client.arrive(request).await
+    pub fn signal<T: Serialize>(&self, signal: Signal<T>, value: impl IntoValue<T>) -> SendSignal {
+        let payload = Payload::encode(&value.into_value());
+        SendSignal::new(self.client.clone(), self.id.clone(), signal.name(), payload)
     }
 
     /// Returns a value of the run's workflow data as it was last committed.
@@ -366,6 +339,42 @@ impl<R> Handle<R> {
     /// As [`Handle::pause`]; none when the run was terminated already.
     pub async fn terminate(&self, reason: impl Into<String>) -> Result<()> {
         self.control().terminate(reason.into()).await
+    }
+
+    /// Lists the timers and time limits of waits that the run has open, those that are due first ahead.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such run; `Unavailable` when the backend cannot be reached.
+    pub async fn timers(&self) -> Result<Vec<OpenTimer>> {
+        self.control().timers().await
+    }
+
+    /// Makes an open timer due now, and returns once that is durable. It is recorded, with the reason.
+    ///
+    /// # Errors
+    /// `NotFound` when there is no such run, or no such timer is open, with those that are; `Finished` when the run has
+    /// ended.
+    pub async fn skip_timer(&self, timer: &OperationKey, reason: impl Into<String>) -> Result<()> {
+        let control = self.control();
+        control
+            .move_timer(timer.clone(), TimerMove::Now, reason.into())
+            .await
+    }
+
+    /// Puts an open timer off, and returns once that is durable. It is recorded, with the reason.
+    ///
+    /// # Errors
+    /// As [`Handle::skip_timer`].
+    pub async fn extend_timer(
+        &self,
+        timer: &OperationKey,
+        by: Duration,
+        reason: impl Into<String>,
+    ) -> Result<()> {
+        let control = self.control();
+        control
+            .move_timer(timer.clone(), TimerMove::Later(by), reason.into())
+            .await
     }
 
     fn control(&self) -> Control {

@@ -9,6 +9,7 @@ mod connect;
 mod control;
 mod handle;
 mod list;
+mod signal;
 mod start_inside;
 mod sweep;
 
@@ -20,9 +21,10 @@ use tokio::sync::oneshot;
 
 pub use self::by_name::{Json, StartByName};
 pub use self::connect::{Connector, Opening};
-pub use self::control::PauseRun;
+pub use self::control::{OpenTimer, PauseRun};
 pub use self::handle::{Handle, HistoryEntry, RunInfo};
 pub use self::list::List;
+pub use self::signal::SendSignal;
 pub use self::start_inside::StartedIn;
 pub use self::sweep::Swept;
 

@@ -199,6 +199,11 @@ impl Ledger {
                 self.pause(PausedTimers::RunOn);
             }
             EventKind::RunResumed { .. } => self.resume(),
+            EventKind::TimerMoved { operation, due, .. } => {
+                if self.due_of.contains_key(operation) {
+                    self.set_due(operation, Some(*due));
+                }
+            }
             EventKind::OutcomeKept {
                 operation,
                 attempt,
@@ -332,6 +337,16 @@ impl Ledger {
             Some(Open::Task(task)) => Some(task),
             _ => None,
         }
+    }
+
+    /// Lists what waits for a time, other than attempts, and when it is due.
+    pub(crate) fn timers(&self) -> impl Iterator<Item = (&OperationKey, Timestamp)> {
+        let is_timer = |(operation, _): &(&OperationKey, &Timestamp)| {
+            let open = self.open.get(*operation);
+            matches!(open, Some(Open::Timer | Open::Receive))
+        };
+        let dues = self.due_of.iter().filter(is_timer);
+        dues.map(|(operation, due)| (operation, *due))
     }
 
     /// Returns what attempts came to while the run was paused.

@@ -2,9 +2,12 @@
 //!
 //! Invariants: each starts with the record format byte, like a turn.
 
+use std::time::Duration;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Timestamp;
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{OperationKey, Outcome, PausedTimers};
 use crate::id::Segment;
@@ -56,6 +59,28 @@ pub(crate) enum ControlContent {
     Resume {
         reason: String,
     },
+    MoveTimer {
+        operation: OperationKey,
+        to: TimerMove,
+        reason: String,
+    },
+}
+
+/// Says where a timer is moved to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum TimerMove {
+    Now,
+    Later(Duration),
+}
+
+impl TimerMove {
+    /// Returns when a timer is due that was due at `due`.
+    pub(crate) fn due(self, due: Timestamp, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Now => now.min(due),
+            Self::Later(by) => due.after(by),
+        }
+    }
 }
 
 /// Encodes a message.

@@ -9,7 +9,7 @@ use crate::backend::{ArrivalBody, ArrivalKind, Message, RunRecord, RunUpdate, Tu
 use crate::clock::Timestamp;
 use crate::engine::identifiers;
 use crate::engine::ledger::{Ledger, Open};
-use crate::engine::messages::{self, ClosedContent, ControlContent};
+use crate::engine::messages::{self, ClosedContent, ControlContent, TimerMove};
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{
     Event, EventKind, OperationKey, Outcome, PausedTimers, RunStarted, StoredTurn, decode_record,
@@ -36,6 +36,11 @@ pub(crate) enum Act {
     Terminate {
         reason: String,
     },
+    MoveTimer {
+        operation: OperationKey,
+        to: TimerMove,
+        reason: String,
+    },
 }
 
 impl Act {
@@ -46,20 +51,43 @@ impl Act {
             Self::Resume { reason } => ControlContent::Resume { reason },
             Self::Cancel { reason } => ControlContent::Cancel { reason },
             Self::Terminate { reason } => ControlContent::Terminate { reason },
+            Self::MoveTimer {
+                operation,
+                to,
+                reason,
+            } => ControlContent::MoveTimer {
+                operation,
+                to,
+                reason,
+            },
         }
     }
 
-    fn event(&self) -> EventKind {
-        match self.clone() {
+    fn event(&self, at: Timestamp, ledger: &Ledger) -> Result<EventKind> {
+        Ok(match self.clone() {
             Self::Pause { reason, timers } => EventKind::RunPaused { reason, timers },
             Self::Resume { reason } => EventKind::RunResumed { reason },
             Self::Cancel { reason } => EventKind::CancelRequested { reason },
             Self::Terminate { reason } => EventKind::RunTerminated { reason },
-        }
+            Self::MoveTimer {
+                operation,
+                to,
+                reason,
+            } => {
+                let due = find_timer(ledger, &operation)?;
+                EventKind::TimerMoved {
+                    operation,
+                    due: to.due(due, at),
+                    reason,
+                }
+            }
+        })
     }
 
-    const fn update(&self, row: &RunRecord) -> RunUpdate {
+    /// Says what becomes of the row; the ledger has folded the event.
+    fn update(&self, row: &RunRecord, ledger: &Ledger) -> RunUpdate {
         match self {
+            Self::MoveTimer { .. } => stays(row, ledger),
             Self::Pause { .. } => RunUpdate::Pause { read: row.read },
             Self::Resume { .. } | Self::Cancel { .. } => RunUpdate::Release { read: row.read },
             Self::Terminate { .. } => RunUpdate::End {
@@ -68,6 +96,60 @@ impl Act {
             },
         }
     }
+}
+
+/// Leaves a run where it is, but for when it is due.
+fn stays(row: &RunRecord, ledger: &Ledger) -> RunUpdate {
+    let read = row.read;
+    match (&row.status, &row.blocked) {
+        (Status::Paused, _) => RunUpdate::Pause { read },
+        (_, Some((reason, build))) => RunUpdate::Block {
+            read,
+            reason: reason.clone(),
+            build: build.clone(),
+        },
+        _ => RunUpdate::Park {
+            read,
+            wake_at: ledger.first_due().map(|(due, _)| *due),
+        },
+    }
+}
+
+/// Finds when a timer is due.
+///
+/// # Errors
+/// `NotFound` when it is not open, with those that are.
+pub(crate) fn find_timer(ledger: &Ledger, operation: &OperationKey) -> Result<Timestamp> {
+    let mut timers = ledger.timers();
+    if let Some((_, due)) = timers.find(|(open, _)| *open == operation) {
+        return Ok(due);
+    }
+    let open: Vec<_> = ledger
+        .timers()
+        .map(|(open, due)| format!("`{open}` due {due}"))
+        .collect();
+    let open = match open.as_slice() {
+        [] => "none is".to_owned(),
+        open => open.join(", "),
+    };
+    Err(Error::new(
+        ErrorKind::NotFound,
+        format!("no timer `{operation}` is open; open: {open}"),
+    ))
+}
+
+/// Folds the history of a run.
+///
+/// # Errors
+/// `Corrupt` or `NewerVersion` when it cannot be read.
+pub(crate) fn read(turns: &[StoredTurn]) -> Result<(Vec<Event>, Ledger)> {
+    let mut events = Vec::new();
+    for turn in turns {
+        events.append(&mut decode_record(&turn.record)?);
+    }
+    let mut ledger = Ledger::unsure();
+    events.iter().for_each(|event| ledger.fold(event));
+    Ok((events, ledger))
 }
 
 /// Is what an edit rests on.
@@ -91,20 +173,17 @@ impl fmt::Debug for Grounds<'_> {
 /// Makes the turn that does `act` to a run.
 ///
 /// # Errors
-/// `Corrupt` or `NewerVersion` when the history cannot be read.
+/// `Corrupt` or `NewerVersion` when the history cannot be read; `NotFound` when the timer to move is not open.
 pub(crate) fn edit(act: &Act, grounds: &Grounds<'_>, write: WriteId) -> Result<TurnCommit> {
     let Grounds { row, turns, .. } = grounds;
-    let mut events = Vec::new();
-    for turn in *turns {
-        events.append(&mut decode_record(&turn.record)?);
-    }
-    let mut ledger = Ledger::unsure();
-    events.iter().for_each(|event| ledger.fold(event));
+    let (events, mut ledger) = read(turns)?;
+    // What arrived before the edit is not after it.
+    let at = grounds.now.max(ledger.at()).max(row.updated_at);
     let event = Event {
-        // What arrived before the edit is not after it.
-        at: grounds.now.max(ledger.at()).max(row.updated_at),
-        kind: act.event(),
+        at,
+        kind: act.event(at, &ledger)?,
     };
+    ledger.fold(&event);
     let mut turn = TurnCommit {
         run: row.identity.workflow_id.clone(),
         segment: row.segment,
@@ -115,7 +194,7 @@ pub(crate) fn edit(act: &Act, grounds: &Grounds<'_>, write: WriteId) -> Result<T
             first_event: EventNumber(events.len() as u64),
             record: encode_record(&[event])?,
         }),
-        update: act.update(row),
+        update: act.update(row, &ledger),
         data: Vec::new(),
         subworkflows: Vec::new(),
         enqueue: Vec::new(),

@@ -200,6 +200,11 @@ fn paused() -> Vec<Event> {
             operation: key(OperationKind::Pause, "pause"),
             reason: "needs review".to_owned(),
         },
+        EventKind::TimerMoved {
+            operation: key(OperationKind::Timer, "sleep"),
+            due: Timestamp::from_micros(1_767_225_660_000_000),
+            reason: "no need to wait".to_owned(),
+        },
         EventKind::OutcomeKept {
             operation: key(OperationKind::Task, "charge"),
             attempt: 3,
@@ -257,7 +262,8 @@ const fn number(kind: &EventKind) -> usize {
         EventKind::RunPaused { .. } => 25,
         EventKind::PauseStarted { .. } => 26,
         EventKind::RunResumed { .. } => 27,
-        EventKind::OutcomeKept { .. } => 28,
+        EventKind::TimerMoved { .. } => 28,
+        EventKind::OutcomeKept { .. } => 29,
     }
 }
 
@@ -268,7 +274,7 @@ fn every_kind_of_event_is_in_the_golden_record() {
         .iter()
         .map(|event| number(&event.kind))
         .collect();
-    assert!(numbers.into_iter().eq(0..29));
+    assert!(numbers.into_iter().eq(0..30));
 }
 
 #[test]

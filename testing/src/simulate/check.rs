@@ -158,6 +158,9 @@ fn timers(events: &[Event], seen: &Seen, say: Say<'_>) {
             EventKind::OperationCancelled { operation } | EventKind::SignalTaken { operation } => {
                 dues.remove(operation);
             }
+            EventKind::TimerMoved { operation, due, .. } => {
+                dues.insert(operation, *due);
+            }
             EventKind::RunPaused {
                 timers: PausedTimers::StandStill,
                 ..

@@ -148,7 +148,10 @@ async fn send(
         let mut words = Vec::new();
         for number in 0..SIGNALS {
             let word = format!("{id} {number}");
-            insist(acknowledged, || run.signal(WORD, word.clone())).await;
+            insist(acknowledged, || {
+                run.signal(WORD, word.clone()).into_future()
+            })
+            .await;
             words.push(word);
         }
         sent.push((id, words));

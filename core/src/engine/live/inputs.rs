@@ -167,6 +167,27 @@ impl Live {
                 }
             }
             ControlContent::Resume { .. } => {}
+            ControlContent::MoveTimer {
+                operation,
+                to,
+                reason,
+            } => {
+                let mut timers = self.ledger.timers();
+                let due = timers.find(|(open, _)| **open == operation);
+                // It may have ended on the way.
+                if let Some(due) = due.map(|(_, due)| to.due(due, now)) {
+                    drop(timers);
+                    self.push(
+                        now,
+                        EventKind::TimerMoved {
+                            operation,
+                            due,
+                            reason,
+                        },
+                    );
+                    self.take_due(now);
+                }
+            }
             ControlContent::Cancel { .. } if self.ledger.is_cancelled() => {}
             ControlContent::Cancel { reason } => {
                 for operation in self.ledger.unsheltered() {

@@ -71,7 +71,9 @@ impl Live {
         let control = (arrival.body.kind == ArrivalKind::Control)
             .then(|| messages::decode::<ControlContent>(&arrival.body.content));
         match control {
-            None | Some(Ok(ControlContent::Pause { .. })) => self.kept.push(arrival),
+            None | Some(Ok(ControlContent::Pause { .. } | ControlContent::MoveTimer { .. })) => {
+                self.kept.push(arrival);
+            }
             Some(Ok(ControlContent::Resume { reason })) => {
                 let at = now.max(arrival.accepted_at);
                 self.deliver(at, EventKind::RunResumed { reason });
