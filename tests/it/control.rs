@@ -22,6 +22,9 @@ on_every_backend!(
     timer_of_a_parked_run_is_listed_skipped_and_extended,
     time_limit_of_a_live_run_is_skipped,
     signal_with_a_key_arrives_once,
+    start_with_a_signal_starts_once_and_signals_each_time,
+    signal_reaches_all_runs_of_a_list,
+    value_of_a_run_is_followed_to_its_end,
     workflow_pauses_itself_until_somebody_resumes_it,
     cancel_lifts_a_pause_of_the_workflow_itself,
     cancel_of_a_paused_run_lets_its_code_end,
@@ -278,6 +281,61 @@ async fn signal_with_a_key_arrives_once(world: World) {
     assert_eq!(result(&run).await.unwrap(), ["first", "other"]);
     let wrong = run.signal(WORD, "x").idempotency_key("").await.unwrap_err();
     assert_eq!(wrong.kind(), ErrorKind::InvalidInput);
+}
+
+async fn start_with_a_signal_starts_once_and_signals_each_time(world: World) {
+    let (client, _worker) = world.worker().await;
+    let call = || hears(2).id("both");
+    client.start_with_signal(call(), WORD, "one").await.unwrap();
+    let run = client.start_with_signal(call(), WORD, "two").await.unwrap();
+    assert_eq!(result(&run).await.unwrap(), ["one", "two"]);
+    let late = client.start_with_signal(call(), WORD, "three").await;
+    assert_eq!(late.unwrap_err().kind(), ErrorKind::Finished);
+}
+
+async fn signal_reaches_all_runs_of_a_list(world: World) {
+    let (client, _worker) = world.worker().await;
+    let mut runs = Vec::new();
+    for number in 0..3 {
+        let call = hears(1).id(format!("heard-{number}"));
+        runs.push(client.start(call).await.unwrap());
+    }
+    let all = || client.list().id_prefix("heard-");
+    for _ in 0..2 {
+        let sent = all().signal(WORD, "all", Some("once")).await.unwrap();
+        assert_eq!(sent.done + sent.finished, 3);
+        assert!(sent.failed.is_empty(), "{:?}", sent.failed);
+    }
+    for run in &runs {
+        assert_eq!(result(run).await.unwrap(), ["all"]);
+    }
+}
+
+const STAGE: Data<u32> = Data::new("stage");
+
+#[workflow]
+async fn goes_through_stages(ctx: Context, stages: u32) -> Result<()> {
+    for stage in 0..stages {
+        ctx.set(STAGE, stage);
+        ctx.receive(WORD).await?;
+    }
+    ctx.set(STAGE, stages);
+    Ok(())
+}
+
+async fn value_of_a_run_is_followed_to_its_end(world: World) {
+    let (client, _worker) = world.worker().await;
+    let run = client.start(goes_through_stages(3)).await.unwrap();
+    let mut stages = run.watch(STAGE);
+    for stage in 0..3 {
+        assert_eq!(stages.next().await.unwrap(), Some(stage));
+        run.signal(WORD, "next").await.unwrap();
+    }
+    assert_eq!(stages.next().await.unwrap(), Some(3));
+    assert_eq!(stages.next().await.unwrap(), None);
+    let mut unknown = client.handle::<()>("nobody").unwrap().watch(STAGE);
+    let error = unknown.next().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
 #[task(queue = "control")]

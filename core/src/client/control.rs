@@ -4,29 +4,21 @@
 //! the store takes only if nobody came to own it meanwhile. Whoever lost that race looks again. A request that was
 //! answered is durable.
 
-use std::fmt;
 use std::future::IntoFuture;
-use std::sync::Arc;
-use std::time::Duration;
 
-use crate::backend::{ArrivalBody, ArrivalKind, ArriveRequest, HintStream, RunRecord, Verdict};
+use crate::backend::{ArrivalBody, ArrivalKind, ArriveRequest, RunRecord, Verdict};
 use crate::client::Client;
 use crate::client::arrival::{finished, unknown};
-use crate::clock::{BoxFuture, Environment, Timestamp};
+use crate::client::looks::Looks;
+use crate::client::signal::SendSignal;
+use crate::clock::{BoxFuture, Timestamp};
 use crate::engine::messages::{self, TimerMove};
 use crate::engine::outside::{self, Act, Grounds, edit, terminated};
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{OperationKey, PausedTimers};
 use crate::id::{Segment, WorkflowId, WriteId};
+use crate::payload::Payload;
 use crate::status::Status;
-
-/// Is how soon the state of a run is looked at again, at first; twice as long each time.
-const LOOK_FIRST: Duration = Duration::from_millis(20);
-
-const LOOK_MAX: Duration = Duration::from_secs(1);
-
-/// Is the shortest time between two looks that hints ask for.
-const HINTS_COALESCED: Duration = Duration::from_millis(2);
 
 /// Controls one run.
 #[derive(Debug, Clone)]
@@ -123,6 +115,10 @@ impl Control {
             }
             looks.next().await;
         }
+    }
+
+    pub(crate) fn signal(&self, name: &str, payload: Result<Payload>) -> SendSignal {
+        SendSignal::new(self.client.clone(), self.id.clone(), name, payload)
     }
 
     /// Lists the open timers and time limits, by when they are due.
@@ -273,36 +269,5 @@ impl IntoFuture for PauseRun {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move { self.control.pause(self.reason, self.timers).await })
-    }
-}
-
-/// Says when to look again at what somebody else does.
-struct Looks {
-    hints: Box<dyn HintStream>,
-    environment: Arc<dyn Environment>,
-    pause: Duration,
-}
-
-impl fmt::Debug for Looks {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Looks").finish_non_exhaustive()
-    }
-}
-
-impl Looks {
-    fn new(client: &Client) -> Self {
-        Self {
-            hints: client.backend().hints(),
-            environment: client.environment(),
-            pause: LOOK_FIRST,
-        }
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            biased;
-            _ = self.hints.next() => self.environment.sleep(HINTS_COALESCED).await,
-            () = self.environment.sleep(self.pause) => self.pause = (self.pause * 2).min(LOOK_MAX),
-        }
     }
 }

@@ -12,6 +12,7 @@ use crate::backend::{HintStream, RunRecord, RunState};
 use crate::client::arrival::unknown;
 use crate::client::control::{Control, OpenTimer, PauseRun};
 use crate::client::signal::SendSignal;
+use crate::client::watch::Watch;
 use crate::client::{Client, end_error};
 use crate::clock::Timestamp;
 use crate::context::{Data, IntoValue, Signal};
@@ -219,6 +220,11 @@ impl<R> Handle<R> {
         };
         let value = self.client.settings().codecs.decode(value, &binding)?;
         value.decode_as(binding.kind, binding.key).map(Some)
+    }
+
+    /// Follows a value of the run's workflow data: progress, or partial output.
+    pub fn watch<T: DeserializeOwned>(&self, key: Data<T>) -> Watch<T> {
+        Watch::new(self.client.clone(), self.id.clone(), key)
     }
 
     /// Returns where the run stands. One that is due while no worker serves its type is `Blocked`; see

@@ -9,14 +9,17 @@ mod connect;
 mod control;
 mod handle;
 mod list;
+mod looks;
 mod signal;
 mod start_inside;
 mod sweep;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::sync::oneshot;
 
 pub use self::by_name::{Json, StartByName};
@@ -27,6 +30,7 @@ pub use self::list::List;
 pub use self::signal::SendSignal;
 pub use self::start_inside::StartedIn;
 pub use self::sweep::Swept;
+pub use self::watch::Watch;
 
 use crate::backend::{
     Backend, ExistingRun, Kind, QueueRecord, Result as BackendResult, StartRun, Started,
@@ -34,6 +38,7 @@ use crate::backend::{
 };
 use crate::call::{Call, Target};
 use crate::clock::{Environment, TokioEnvironment};
+use crate::context::{IntoValue, Signal};
 use crate::engine::identifiers::{fingerprint, route_of};
 use crate::engine::live::Settings;
 use crate::engine::machine::{check_payload, check_tags};
@@ -140,6 +145,25 @@ impl Client {
     /// `Unavailable` when the backend cannot be reached.
     pub async fn workers(&self) -> Result<Vec<WorkerRecord>> {
         Ok(self.inner.backend.workers().await?)
+    }
+
+    /// Starts a run, or joins the one with its id, and sends it a signal: for whoever does not know whether it is there.
+    ///
+    /// They are two requests. When the second one fails, ask again: the same id joins what was started. Give the call an
+    /// id; each start is another run otherwise.
+    ///
+    /// # Errors
+    /// As [`Client::start`] and [`Handle::signal`]; `Finished` when a run with this id has ended.
+    pub async fn start_with_signal<R, T: Serialize>(
+        &self,
+        call: Call<R>,
+        signal: Signal<T>,
+        value: impl IntoValue<T>,
+    ) -> Result<Handle<R>> {
+        let send = value.into_value();
+        let handle = self.start(call).await?;
+        handle.signal(signal, send).await?;
+        Ok(handle)
     }
 
     pub(crate) async fn start_run<R>(&self, new: NewRun) -> Result<Handle<R>> {

@@ -3,12 +3,15 @@
 use std::future::Future;
 
 use futures_util::future::join_all;
+use serde::Serialize;
 
 use crate::backend::{ListRequest, PAGE_MAX};
 use crate::client::List;
 use crate::client::control::{Control, PauseRun};
+use crate::context::{IntoValue, Signal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::WorkflowId;
+use crate::payload::Payload;
 
 /// Is how many runs are controlled at a time.
 const AT_ONCE: usize = 32;
@@ -72,6 +75,29 @@ impl List {
         self.sweep(|run| {
             let reason = reason.clone();
             async move { run.terminate(reason).await }
+        })
+        .await
+    }
+
+    /// Sends a signal to all runs that the filters choose; see [`Handle::signal`](crate::client::Handle::signal). With a
+    /// `key`, each gets it once, also when this is asked again.
+    ///
+    /// # Errors
+    /// As [`List::pause`].
+    pub async fn signal<T: Serialize>(
+        self,
+        signal: Signal<T>,
+        value: impl IntoValue<T>,
+        key: Option<&str>,
+    ) -> Result<Swept> {
+        let payload = Payload::encode(&value.into_value())?;
+        self.sweep(|run| {
+            let sending = run.signal(signal.name(), Ok(payload.clone()));
+            match key {
+                Some(key) => sending.idempotency_key(key),
+                None => sending,
+            }
+            .into_future()
         })
         .await
     }
