@@ -14,6 +14,7 @@ use crate::id::{DataKey, WorkflowId};
 use crate::payload::{Binding, Payload};
 
 /// Follows a value of a run's workflow data; made by [`Handle::watch`](crate::client::Handle::watch).
+#[must_use = "nothing is read until `next` is awaited"]
 pub struct Watch<T> {
     client: Client,
     run: WorkflowId,

@@ -28,8 +28,10 @@ pub(crate) fn replay(execution: &mut Execution, events: &[Event]) -> Result<Vec<
         let (recorded, mut next) = after.split_at(asked);
         let mut recorded: Vec<_> = recorded.iter().map(|(_, event)| *event).collect();
         foresee(execution, after);
-        let mut commands = std::mem::take(&mut carried);
-        commands.extend(execution.deliver(event)?);
+        let mut commands = execution.deliver(event)?;
+        if !carried.is_empty() {
+            commands.splice(0..0, std::mem::take(&mut carried));
+        }
         if execution.has_ended() {
             recorded.extend(behind_the_end(next));
             next = &[];
