@@ -30,7 +30,7 @@ pub mod prelude {
     pub use longhaul_core::call::Call;
     pub use longhaul_core::client::{Client, Handle};
     pub use longhaul_core::clock::Timestamp;
-    pub use longhaul_core::context::{Context, Data, Signal, TaskContext, join_all};
+    pub use longhaul_core::context::{Context, Data, Signal, TaskContext, Update, join_all};
     pub use longhaul_core::id::{Uuid, WorkflowId};
     pub use longhaul_core::identity::WorkflowIdentity;
     pub use longhaul_core::options::ClosePolicy;

@@ -69,6 +69,9 @@ fn is_repeated(row: &RunRow, commit: &TurnCommit) -> bool {
 
 /// Writes all that a turn changes elsewhere.
 fn write_effects(store: &mut Store, number: RunNumber, commit: &mut TurnCommit, now: Timestamp) {
+    if commit.answers() {
+        store.tell(Hint::Ended);
+    }
     if !commit.data.is_empty() {
         store.change(number, |row| {
             for (key, value) in commit.data.drain(..) {

@@ -68,6 +68,11 @@ impl News {
             !(turn.subworkflows.is_empty() && turn.enqueue.is_empty() && turn.outbox.is_empty());
         match turn.update {
             _ if sends => Self::Changed,
+            RunUpdate::Append | RunUpdate::Drain { .. } | RunUpdate::Park { wake_at: None, .. }
+                if turn.answers() =>
+            {
+                Self::Ended
+            }
             RunUpdate::Append | RunUpdate::Drain { .. } | RunUpdate::Park { wake_at: None, .. } => {
                 Self::None
             }

@@ -35,17 +35,15 @@ pub(crate) fn check_name(what: &str, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Begins the names of queues that are Longhaul's own.
-const OWN_QUEUES: &str = "longhaul:";
+/// Begins the names of queues, signals and data that are Longhaul's own.
+pub(crate) const OWN: &str = "longhaul:";
 
-fn check_queue_name(what: &str, text: &str) -> Result<()> {
+fn check_own_name(what: &str, text: &str) -> Result<()> {
     check_name(what, text)?;
-    if text.starts_with(OWN_QUEUES) {
+    if text.starts_with(OWN) {
         return Err(Error::new(
             ErrorKind::InvalidInput,
-            format!(
-                "{what} `{text}` begins with `{OWN_QUEUES}`, as Longhaul's own queues do; choose another"
-            ),
+            format!("{what} `{text}` begins with `{OWN}`, as Longhaul's own do; choose another"),
         ));
     }
     Ok(())
@@ -133,16 +131,16 @@ name!(
     TaskName, "task name", check_name
 );
 name!(
-    /// Names a signal.
-    SignalName, "signal name", check_name
+    /// Names a signal. Names that begin with `longhaul:` are Longhaul's own.
+    SignalName, "signal name", check_own_name
 );
 name!(
-    /// Names a value in the workflow data of a run.
-    DataKey, "data key", check_name
+    /// Names a value in the workflow data of a run. Names that begin with `longhaul:` are Longhaul's own.
+    DataKey, "data key", check_own_name
 );
 name!(
     /// Names a task queue. Names that begin with `longhaul:` are Longhaul's own.
-    QueueName, "queue name", check_queue_name
+    QueueName, "queue name", check_own_name
 );
 name!(
     /// Tells which workers can execute a run: its workflow type, or `task:` and the task's name.
@@ -152,6 +150,22 @@ name!(
     /// Names a build of the user's program, so that a run which one build cannot replay is not tried by it again.
     BuildId, "build id", check_name
 );
+
+/// Begins the names of data that answers an update.
+const ANSWER: &str = "longhaul:answer:";
+
+impl DataKey {
+    /// Makes the name of the answer to a request.
+    pub(crate) fn of_answer(request: Uuid) -> Self {
+        Self::from_stored(format!("{ANSWER}{request}"))
+    }
+
+    /// Tells whether the value answers an update.
+    #[must_use]
+    pub fn is_answer(&self) -> bool {
+        self.as_str().starts_with(ANSWER)
+    }
+}
 
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident($inner:ty)) => {

@@ -514,7 +514,8 @@ faults! {
         "control::hint_follows_a_pause_and_its_end";
     /// Gives no hints of ends.
     HintsNoEnds:
-        "arrivals::hint_follows_the_end_of_a_run";
+        "arrivals::hint_follows_the_end_of_a_run",
+        "control::hint_follows_an_answer_to_an_update";
     /// Takes every change for an end.
     HintsEndsAlone:
         "arrivals::hint_of_a_run_that_is_due_says_more_than_that_runs_ended";

@@ -137,6 +137,7 @@ list! { ($)
         withdrawn_attempt_of_a_paused_run_is_gone,
         paused_run_that_is_ended_leaves_no_attempts,
         parked_run_can_be_paused_by_an_edit_and_put_off_no_more,
+        hint_follows_an_answer_to_an_update,
         hint_follows_a_pause_and_its_end;
     ownership:
         worker_is_dead_when_its_lease_is_over_by_the_clock,

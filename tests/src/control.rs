@@ -1,7 +1,8 @@
 //! Runs that are paused, and what is done from outside to runs that nobody owns.
 
 use longhaul_core::backend::{ArrivalKind, Arrived, Due, Hint, Reported, Verdict};
-use longhaul_core::id::{ArrivalNumber, Epoch, Segment};
+use longhaul_core::id::{ArrivalNumber, DataKey, Epoch, Segment};
+use longhaul_core::payload::Payload;
 use longhaul_core::status::Status;
 
 use crate::world::{
@@ -345,6 +346,18 @@ pub async fn parked_run_can_be_paused_by_an_edit_and_put_off_no_more(world: Worl
     assert_eq!(world.due().await, Due::default());
     world.edited(run.turn().release(), &mut run).await;
     assert_eq!(acquired_ids(&world.acquire(world.me).await), ["a"]);
+}
+
+pub async fn hint_follows_an_answer_to_an_update(world: World) {
+    let mut run = world.start_owned("a").await;
+    let mut hints = world.backend().hints();
+    let mut turn = run.turn();
+    let key = DataKey::from_stored("longhaul:answer:1");
+    let answer = Payload::from_bytes(b"7".to_vec());
+    turn.commit.data.push((key, Some(answer)));
+    world.done(turn, &mut run).await;
+    let waiting = tokio::time::timeout(SECOND * 10, hints.next());
+    assert!(waiting.await.is_ok(), "no hint comes");
 }
 
 pub async fn hint_follows_a_pause_and_its_end(world: World) {

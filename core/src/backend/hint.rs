@@ -14,7 +14,8 @@ use crate::backend::{RunUpdate, TurnCommit};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Hint {
-    /// Runs ended and nothing else happened: of interest to who waits for a result, not to workers.
+    /// Runs ended, were paused, or answered updates, and nothing else happened: of interest to who waits for that, not to
+    /// workers.
     Ended,
     /// Something changed, anything.
     Changed,
@@ -32,12 +33,14 @@ impl Hint {
             !turn.subworkflows.is_empty() || !turn.enqueue.is_empty() || !turn.outbox.is_empty();
         match turn.update {
             _ if concerns_others => Some(Self::Changed),
+            RunUpdate::Release { .. }
+            | RunUpdate::Block { .. }
+            | RunUpdate::Park {
+                wake_at: Some(_), ..
+            } => Some(Self::Changed),
             RunUpdate::End { .. } | RunUpdate::Pause { .. } => Some(Self::Ended),
-            RunUpdate::Append | RunUpdate::Drain { .. } | RunUpdate::Park { wake_at: None, .. } => {
-                None
-            }
-            RunUpdate::Park { .. } | RunUpdate::Release { .. } | RunUpdate::Block { .. } => {
-                Some(Self::Changed)
+            RunUpdate::Append | RunUpdate::Drain { .. } | RunUpdate::Park { .. } => {
+                turn.answers().then_some(Self::Ended)
             }
         }
     }

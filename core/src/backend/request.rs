@@ -193,6 +193,14 @@ pub struct TurnCommit {
     pub outbox: Vec<Message>,
 }
 
+impl TurnCommit {
+    /// Tells whether the turn answers an update, which somebody waits for.
+    #[must_use]
+    pub fn answers(&self) -> bool {
+        self.data.iter().any(|(key, _)| key.is_answer())
+    }
+}
+
 /// Says what a turn does to its run row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunUpdate {

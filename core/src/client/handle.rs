@@ -12,10 +12,11 @@ use crate::backend::{HintStream, RunRecord, RunState};
 use crate::client::arrival::unknown;
 use crate::client::control::{Control, OpenTimer, PauseRun};
 use crate::client::signal::SendSignal;
+use crate::client::update::SendUpdate;
 use crate::client::watch::Watch;
 use crate::client::{Client, end_error};
 use crate::clock::Timestamp;
-use crate::context::{Data, IntoValue, Signal};
+use crate::context::{Data, IntoValue, Signal, Update};
 use crate::engine::identifiers::route_of;
 use crate::engine::messages::TimerMove;
 use crate::error::Result;
@@ -202,6 +203,18 @@ impl<R> Handle<R> {
     pub fn signal<T: Serialize>(&self, signal: Signal<T>, value: impl IntoValue<T>) -> SendSignal {
         let payload = Payload::encode(&value.into_value());
         SendSignal::new(self.client.clone(), self.id.clone(), signal.name(), payload)
+    }
+
+    /// Sends a request to the run and waits for its answer.
+    ///
+    /// # Errors
+    /// What the update's check or the workflow refused it with; `Finished` when the run has ended, or ends without an
+    /// answer; `TimedOut` after [`SendUpdate::within`]; otherwise as [`Handle::signal`].
+    ///
+    /// # Cancel safety
+    /// A dropped call has sent the request or not; with an idempotency key it can be asked again.
+    pub fn update<Q: Serialize, A>(&self, update: Update<Q, A>, request: Q) -> SendUpdate<A> {
+        SendUpdate::new(self.client.clone(), self.id.clone(), update, &request)
     }
 
     /// Returns a value of the run's workflow data as it was last committed.

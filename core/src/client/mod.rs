@@ -5,6 +5,7 @@
 
 mod arrival;
 mod by_name;
+mod complete;
 mod connect;
 mod control;
 mod handle;
@@ -13,6 +14,7 @@ mod looks;
 mod signal;
 mod start_inside;
 mod sweep;
+mod update;
 mod watch;
 
 use std::fmt;
@@ -30,6 +32,7 @@ pub use self::list::List;
 pub use self::signal::SendSignal;
 pub use self::start_inside::StartedIn;
 pub use self::sweep::Swept;
+pub use self::update::SendUpdate;
 pub use self::watch::Watch;
 
 use crate::backend::{

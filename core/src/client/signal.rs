@@ -46,37 +46,62 @@ impl SendSignal {
     }
 
     async fn send(self) -> Result<()> {
-        let settings = self.client.settings();
         let name = SignalName::new(&self.name)?;
-        let payload = self.payload?;
-        check_payload(&payload, &settings.limits, "signal", name.as_str())?;
-        let binding = Binding {
-            run: &self.run,
-            kind: "signal",
-            key: name.as_str(),
-        };
-        let payload = settings.codecs.encode(payload, &binding)?;
-        let write = match &self.key {
-            Some(key) => {
-                check_name("idempotency key", key)?;
-                let purpose = format!("signal {name} {key}");
-                let (key, segment) = (&settings.hash_key, Segment::FIRST);
-                identifiers::write_id(key, &self.run, segment, Epoch(0), purpose.as_bytes(), 0)
-            }
-            None => WriteId(self.client.environment().uuid()),
-        };
-        let request = ArriveRequest {
-            run: self.run,
-            write,
-            body: ArrivalBody {
-                kind: ArrivalKind::Signal,
-                name: name.as_str().to_owned(),
-                content: payload.as_bytes().to_vec(),
-            },
-            inbox_max: settings.limits.inbox_max,
-        };
-        self.client.arrive(request).await
+        let write = write_of(&self.client, &self.run, name.as_str(), self.key.as_deref())?;
+        arrive(&self.client, &self.run, name.as_str(), write, self.payload?).await
     }
+}
+
+/// Names a sending: by its key, the same each time, or anew.
+pub(super) fn write_of(
+    client: &Client,
+    run: &WorkflowId,
+    name: &str,
+    key: Option<&str>,
+) -> Result<WriteId> {
+    let Some(key) = key else {
+        return Ok(WriteId(client.environment().uuid()));
+    };
+    check_name("idempotency key", key)?;
+    let purpose = format!("signal {name} {key}");
+    let hash_key = &client.settings().hash_key;
+    Ok(identifiers::write_id(
+        hash_key,
+        run,
+        Segment::FIRST,
+        Epoch(0),
+        purpose.as_bytes(),
+        0,
+    ))
+}
+
+/// Puts a signal into the inbox of a run.
+pub(super) async fn arrive(
+    client: &Client,
+    run: &WorkflowId,
+    name: &str,
+    write: WriteId,
+    payload: Payload,
+) -> Result<()> {
+    let settings = client.settings();
+    check_payload(&payload, &settings.limits, "signal", name)?;
+    let binding = Binding {
+        run,
+        kind: "signal",
+        key: name,
+    };
+    let payload = settings.codecs.encode(payload, &binding)?;
+    let request = ArriveRequest {
+        run: run.clone(),
+        write,
+        body: ArrivalBody {
+            kind: ArrivalKind::Signal,
+            name: name.to_owned(),
+            content: payload.as_bytes().to_vec(),
+        },
+        inbox_max: settings.limits.inbox_max,
+    };
+    client.arrive(request).await
 }
 
 impl IntoFuture for SendSignal {

@@ -3,13 +3,16 @@
 //! Invariants: every durable operation of a workflow is made here; a task's context has none, so nesting one in a task
 //! does not compile. `set`, `now`, `random` and `record` take effect at once and are durable with their turn.
 
+mod callback;
 mod join;
 mod keys;
 mod operation;
 mod pause;
+mod receivable;
 mod shield;
 mod step;
 mod task;
+mod update;
 mod wait;
 
 use std::future::Future;
@@ -19,17 +22,24 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub use self::callback::{Callback, CallbackWithin};
 pub use self::join::{JoinAll, TryJoinAll, join_all};
 pub use self::keys::{Data, IntoValue, Signal};
 pub use self::operation::{Run, Start, Subworkflow};
 pub use self::pause::Pause;
+#[doc(hidden)]
+pub use self::receivable::Opening;
+pub use self::receivable::Receivable;
 pub use self::shield::{Cancelled, Shield};
 pub use self::step::Step;
 pub use self::task::TaskContext;
+pub use self::update::{Reply, Update};
 pub use self::wait::{Receive, ReceiveWithin, Sleep, Timeout};
 
+pub(crate) use self::callback::{completion, read_token, signal_name};
 pub(crate) use self::operation::run_task_alone;
 pub(crate) use self::task::{CancelFlag, IdempotencyKey, TaskData};
+pub(crate) use self::update::Asked;
 
 use self::wait::Until;
 use crate::call::Call;
@@ -39,7 +49,7 @@ pub use crate::engine::chance::{Random, Rng};
 use crate::engine::machine::Machine;
 use crate::error::Result;
 use crate::history::OperationKind;
-use crate::id::{DataKey, SignalName, Uuid};
+use crate::id::{DataKey, OWN, SignalName, Uuid, check_name};
 use crate::identity::WorkflowIdentity;
 use crate::payload::Payload;
 
@@ -122,11 +132,24 @@ impl Context {
     ///
     /// # Errors
     /// `InvalidInput` when the signal's value is not a `T`; `Cancelled` when the run is cancelled.
-    pub fn receive<T: DeserializeOwned>(&self, signal: Signal<T>) -> Receive<T> {
-        if let Err(error) = SignalName::new(signal.name()) {
+    ///
+    /// An [`Update`] is received with a [`Reply`], which answers it.
+    pub fn receive<S: Receivable>(&self, signal: S) -> Receive<S> {
+        let name = signal.stored_name();
+        let checked = match name.strip_prefix(OWN) {
+            Some(_) => check_name("update", &name),
+            None => SignalName::new(&name).map(drop),
+        };
+        if let Err(error) = checked {
             self.machine.fail(error);
         }
         Receive::new(&self.machine, signal)
+    }
+
+    /// Makes a callback: hand its token to an outside system, which completes it with
+    /// [`Client::complete`](crate::client::Client::complete), and await it.
+    pub fn callback<T: DeserializeOwned>(&self) -> Callback<T> {
+        Callback::new(&self.machine)
     }
 
     /// Pauses the run until somebody resumes it: `handle.resume("reviewed")`.

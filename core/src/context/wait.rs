@@ -2,18 +2,15 @@
 
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as PollContext, Poll};
 use std::time::Duration;
 
-use serde::de::DeserializeOwned;
-
 use crate::clock::Timestamp;
 use crate::command::Command;
-use crate::context::keys::Signal;
 use crate::context::operation::{Operation, cancelled};
+use crate::context::receivable::{Opening, Receivable};
 use crate::engine::machine::{Machine, Resolution};
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{OperationKey, OperationKind};
@@ -112,18 +109,30 @@ impl<F: Future> Future for Timeout<F> {
     }
 }
 
-struct Wait {
-    operation: Operation,
+pub(super) struct Wait {
+    pub(super) operation: Operation,
     within: Option<Duration>,
 }
 
-enum Received {
+pub(super) enum Received {
     Value(Payload),
     TimeUp,
 }
 
 impl Wait {
-    fn poll(&mut self, context: &PollContext<'_>) -> Poll<Result<Received>> {
+    pub(super) fn new(machine: &Arc<Machine>, name: &str) -> Self {
+        Self {
+            operation: Operation::new(machine, OperationKind::Receive, name),
+            within: None,
+        }
+    }
+
+    pub(super) fn within(mut self, limit: Duration) -> Self {
+        self.within = Some(limit);
+        self
+    }
+
+    pub(super) fn poll(&mut self, context: &PollContext<'_>) -> Poll<Result<Received>> {
         let within = self.within;
         let key = &self.operation.key;
         let polled = self
@@ -143,11 +152,11 @@ impl Wait {
         })
     }
 
-    fn decode<T: DeserializeOwned>(&self, payload: Payload) -> Result<T> {
-        let signal = &self.operation.key.name;
-        let payload = self.operation.machine.unseal(payload, "signal", signal)?;
-        let value = payload.decode_as("signal", signal);
-        value.map_err(Error::permanent)
+    fn open<S: Receivable>(&self, signal: S, payload: Payload) -> Result<S::Value> {
+        let machine = &self.operation.machine;
+        let name = &self.operation.key.name;
+        let payload = machine.unseal(payload, "signal", name)?;
+        signal.open(Opening { machine, payload })
     }
 }
 
@@ -158,81 +167,77 @@ fn ended(key: &OperationKey, resolution: Resolution) -> Result<Received> {
     }
 }
 
-/// Waits for a signal; made by `ctx.receive`.
+/// Waits for a signal or an update; made by `ctx.receive`.
 #[must_use = "a receive does nothing until it is awaited"]
-pub struct Receive<T> {
+pub struct Receive<S> {
     wait: Wait,
-    value: PhantomData<fn() -> T>,
+    signal: S,
 }
 
-impl<T> fmt::Debug for Receive<T> {
+impl<S> fmt::Debug for Receive<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Receive({:?})", self.wait.operation)
     }
 }
 
-impl<T> Receive<T> {
-    pub(crate) fn new(machine: &Arc<Machine>, signal: Signal<T>) -> Self {
+impl<S: Receivable> Receive<S> {
+    pub(crate) fn new(machine: &Arc<Machine>, signal: S) -> Self {
         Self {
-            wait: Wait {
-                operation: Operation::new(machine, OperationKind::Receive, signal.name()),
-                within: None,
-            },
-            value: PhantomData,
+            wait: Wait::new(machine, &signal.stored_name()),
+            signal,
         }
     }
 
     /// Gives up after `limit`, counted from the first poll, and yields `None` then.
-    pub fn within(self, limit: Duration) -> ReceiveWithin<T> {
-        let mut wait = self.wait;
-        wait.within = Some(limit);
+    pub fn within(self, limit: Duration) -> ReceiveWithin<S> {
         ReceiveWithin {
-            wait,
-            value: PhantomData,
+            wait: self.wait.within(limit),
+            signal: self.signal,
         }
     }
 }
 
-impl<T> Unpin for Receive<T> {}
+impl<S> Unpin for Receive<S> {}
 
-impl<T: DeserializeOwned> Future for Receive<T> {
-    type Output = Result<T>;
+impl<S: Receivable> Future for Receive<S> {
+    type Output = Result<S::Value>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut PollContext<'_>) -> Poll<Self::Output> {
         let received = std::task::ready!(self.wait.poll(context));
         Poll::Ready(match received {
-            Ok(Received::Value(payload)) => self.wait.decode(payload),
-            Ok(Received::TimeUp) => Err(Error::new(
-                ErrorKind::Bug,
-                "a wait without a limit ran out of time",
-            )),
+            Ok(Received::Value(payload)) => self.wait.open(self.signal, payload),
+            Ok(Received::TimeUp) => Err(without_limit()),
             Err(error) => Err(error),
         })
     }
 }
 
-/// Waits for a signal for a limited time; made by [`Receive::within`].
-#[must_use = "a receive does nothing until it is awaited"]
-pub struct ReceiveWithin<T> {
-    wait: Wait,
-    value: PhantomData<fn() -> T>,
+pub(super) fn without_limit() -> Error {
+    Error::new(ErrorKind::Bug, "a wait without a limit ran out of time")
 }
 
-impl<T> fmt::Debug for ReceiveWithin<T> {
+/// Waits for a signal or an update for a limited time; made by [`Receive::within`].
+#[must_use = "a receive does nothing until it is awaited"]
+pub struct ReceiveWithin<S> {
+    wait: Wait,
+    signal: S,
+}
+
+impl<S> fmt::Debug for ReceiveWithin<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ReceiveWithin({:?})", self.wait.operation)
     }
 }
 
-impl<T> Unpin for ReceiveWithin<T> {}
+impl<S> Unpin for ReceiveWithin<S> {}
 
-impl<T: DeserializeOwned> Future for ReceiveWithin<T> {
-    type Output = Result<Option<T>>;
+impl<S: Receivable> Future for ReceiveWithin<S> {
+    type Output = Result<Option<S::Value>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut PollContext<'_>) -> Poll<Self::Output> {
         let received = std::task::ready!(self.wait.poll(context));
         Poll::Ready(match received {
-            Ok(Received::Value(payload)) => self.wait.decode(payload).map(Some),
+            Ok(Received::Value(payload)) => self.wait.open(self.signal, payload).map(Some),
             Ok(Received::TimeUp) => Ok(None),
             Err(error) => Err(error),
         })

@@ -13,6 +13,7 @@ use std::task::Waker;
 use crate::clock::{BoxFuture, Timestamp};
 use crate::command::Command;
 use crate::engine::chance::{Rng, Use};
+use crate::engine::live::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{EventKind, OperationKey, OperationKind, Outcome, RunStarted};
 use crate::id::{DataKey, Segment};
@@ -39,6 +40,7 @@ pub(crate) struct Machine {
     pub(crate) codecs: CodecChain,
     pub(crate) limits: Limits,
     pub(crate) task_options: Option<TaskOptions>,
+    pub(crate) hash_key: [u8; 16],
     seed: [u8; 32],
     state: Mutex<State>,
 }
@@ -90,17 +92,13 @@ impl fmt::Debug for Machine {
 }
 
 impl Machine {
-    pub(crate) fn new(
-        started: &RunStarted,
-        segment: Segment,
-        codecs: CodecChain,
-        limits: Limits,
-    ) -> Arc<Self> {
+    pub(crate) fn new(started: &RunStarted, segment: Segment, settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
             identity: started.identity.clone(),
             segment,
-            codecs,
-            limits,
+            codecs: settings.codecs.clone(),
+            limits: settings.limits.clone(),
+            hash_key: settings.hash_key,
             task_options: started.task.clone(),
             seed: started.seed,
             state: Mutex::new(State {
@@ -278,6 +276,11 @@ impl Machine {
 
     pub(crate) fn now(&self) -> Timestamp {
         self.state().now
+    }
+
+    /// Tells whether the code is being dropped, and may ask for nothing more.
+    pub(crate) fn is_torn_down(&self) -> bool {
+        self.state().torn_down
     }
 
     pub(crate) fn is_replaying(&self) -> bool {

@@ -62,12 +62,7 @@ pub(crate) fn check_replay(
             "the history does not begin with a start",
         ));
     };
-    let machine = Machine::new(
-        started,
-        Segment::FIRST,
-        settings.codecs.clone(),
-        settings.limits.clone(),
-    );
+    let machine = Machine::new(started, Segment::FIRST, settings);
     let program = program_of(registration);
     let arguments = started.arguments.clone();
     let mut execution = Execution::new(machine, &program, arguments, Arc::new(|| {}));

@@ -181,12 +181,7 @@ impl Live {
     }
 
     fn new(run: &RunRecord, started: &RunStarted, how: &TakeUp<'_>) -> Self {
-        let machine = Machine::new(
-            started,
-            run.segment,
-            how.settings.codecs.clone(),
-            how.settings.limits.clone(),
-        );
+        let machine = Machine::new(started, run.segment, &how.settings);
         Self {
             id: run.identity.workflow_id.clone(),
             identity: run.identity.clone(),
