@@ -341,6 +341,7 @@ mod tests {
         let _ = faulty.reload(worker, &workflow_id("a"), Epoch(1)).await;
         let _ = faulty.owned(worker).await;
         let _ = faulty.commit(lane, Vec::new()).await;
+        let _ = faulty.edit(Vec::new()).await;
         let _ = faulty.arrive(Vec::new()).await;
         let _ = faulty.inbox(worker, Vec::new()).await;
         let _ = faulty.deliver(1).await;

@@ -29,6 +29,7 @@ pub const EXCEPTIONS: &[Exception] = &[
         mishaps: &[Mishap::Doubled],
         why: "each of two claims takes up to its slots",
         cases: &[
+            "control::queued_attempts_are_handed_out_after_the_pause_as_before",
             "inspect::queues_show_what_waits_and_what_is_claimed",
             "reopening::reopening_keeps_queues_and_claims",
             "tasks::attempt_of_a_finished_run_is_neither_claimed_nor_reported",
@@ -49,6 +50,7 @@ pub const EXCEPTIONS: &[Exception] = &[
         mishaps: &[Mishap::AnswerLost],
         why: "attempts that were claimed unheard are found in the order they were put in",
         cases: &[
+            "control::queued_attempts_are_handed_out_after_the_pause_as_before",
             "tasks::claim_order_spans_the_tasks_of_a_queue",
             "tasks::delayed_attempt_keeps_its_priority",
             "tasks::earlier_due_is_claimed_first_among_equal_priorities",
