@@ -3,7 +3,7 @@
 //! Invariants: an attempt is in the partition of its run, so that it enters and leaves its queue in the step that changes
 //! the run. Each partition names its best attempts, and the best of those are claimed where they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use longhaul_core::backend::{
@@ -55,12 +55,47 @@ impl Ready {
         let start = self.rank.len().saturating_sub(NUMBER_DIGITS);
         self.rank.get(start..).unwrap_or_default()
     }
+
+    /// Names the attempt in the store.
+    fn key(&self) -> (u16, String) {
+        (self.partition, self.number().to_owned())
+    }
 }
 
+/// Claims the best; where others were faster, goes on with the best that are left, so that workers who ask at the same
+/// time all get some. It ends, as no attempt is tried twice.
 async fn claim(store: &Store, request: &ClaimRequest) -> Result<Vec<QueuedAttempt>> {
-    let chosen = ready(store, request).await?;
-    let worker = request.worker.to_string();
-    let take = |partition: u16| {
+    let mut request = request.clone();
+    let mut tried = BTreeSet::new();
+    let mut claimed = Vec::new();
+    loop {
+        let chosen = ready(store, &request, &tried).await?;
+        if chosen.is_empty() && !tried.is_empty() {
+            return Ok(claimed);
+        }
+        let won = take(store, &chosen, request.worker).await?;
+        let is_beaten = won.len() < chosen.len();
+        for (one, attempt) in won {
+            if let Some((_, slots)) = request.queues.get_mut(one.queue) {
+                *slots -= 1;
+            }
+            claimed.push(attempt);
+        }
+        if !is_beaten {
+            return Ok(claimed);
+        }
+        tried.extend(chosen.iter().map(Ready::key));
+    }
+}
+
+/// Claims those of the chosen that nobody has claimed meanwhile, and returns them in their order.
+async fn take<'a>(
+    store: &Store,
+    chosen: &'a [Ready],
+    worker: WorkerId,
+) -> Result<Vec<(&'a Ready, QueuedAttempt)>> {
+    let worker = worker.to_string();
+    let ask = |partition: u16| {
         let of_partition = chosen.iter().filter(|one| one.partition == partition);
         let numbers: Vec<&str> = of_partition.map(Ready::number).collect();
         // Without an attempt to claim, one partition is asked all the same whether the worker is a member.
@@ -68,20 +103,25 @@ async fn claim(store: &Store, request: &ClaimRequest) -> Result<Vec<QueuedAttemp
         let call = || store.on(&CLAIM, partition).arg(&worker).counted(&numbers);
         is_asked.then(|| (partition, call()))
     };
-    let calls = store.layout.all().filter_map(take).collect();
-    let mut claimed = Vec::new();
-    for (_, items) in store.ask_each(calls).await? {
-        claimed.extend(numbered(items)?);
+    let calls = store.layout.all().filter_map(ask).collect();
+    let mut given = BTreeMap::new();
+    for (partition, items) in store.ask_each(calls).await? {
+        for (number, attempt) in numbered(items)? {
+            given.insert((partition, number), attempt);
+        }
     }
-    let place = |(number, _): &(String, QueuedAttempt)| {
-        chosen.iter().position(|one| one.number() == number)
-    };
-    claimed.sort_by_cached_key(place);
-    Ok(claimed.into_iter().map(|(_, attempt)| attempt).collect())
+    let won = chosen
+        .iter()
+        .filter_map(|one| given.remove(&one.key()).map(|attempt| (one, attempt)));
+    Ok(won.collect())
 }
 
-/// Chooses the best attempts of each queue, no more than it has slots.
-async fn ready(store: &Store, request: &ClaimRequest) -> Result<Vec<Ready>> {
+/// Chooses the best attempts of each queue that were not tried yet, no more than it has slots.
+async fn ready(
+    store: &Store,
+    request: &ClaimRequest,
+    tried: &BTreeSet<(u16, String)>,
+) -> Result<Vec<Ready>> {
     let tasks = distinct(request.tasks.iter().map(TaskName::as_str));
     let queues = (0..).zip(&request.queues);
     let asked: Vec<(usize, &QueueName, usize, &str)> = queues
@@ -108,6 +148,7 @@ async fn ready(store: &Store, request: &ClaimRequest) -> Result<Vec<Ready>> {
             }));
         }
     }
+    found.retain(|one| !tried.contains(&one.key()));
     found.sort_unstable();
     found.dedup();
     let mut left: BTreeMap<usize, usize> = (0..)
@@ -119,8 +160,8 @@ async fn ready(store: &Store, request: &ClaimRequest) -> Result<Vec<Ready>> {
         *left = left.saturating_sub(1);
         is_taken
     });
-    let mut seen = std::collections::BTreeSet::new();
-    found.retain(|one| seen.insert((one.partition, one.number().to_owned())));
+    let mut seen = BTreeSet::new();
+    found.retain(|one| seen.insert(one.key()));
     Ok(found)
 }
 

@@ -1,8 +1,9 @@
 //! Attempts in task queues.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use longhaul_core::backend::{ArrivalKind, ClaimRequest, QueuedAttempt, Reported};
+use longhaul_core::backend::{ArrivalKind, Backend, ClaimRequest, QueuedAttempt, Reported};
 use longhaul_core::id::{ArrivalNumber, WorkerId};
 
 use crate::world::{
@@ -168,18 +169,22 @@ pub async fn racing_claims_get_each_attempt_once(world: World) {
         (0..20).map(|n| run.attempt(&format!("{n}"))).collect()
     })
     .await;
-    let mut racing = Vec::new();
+    let mut claimers = Vec::new();
     for _ in 0..4 {
-        let (backend, worker) = (world.backend(), world.worker().await);
-        racing.push(tokio::spawn(async move {
+        claimers.push((world.backend(), world.worker().await));
+    }
+    // All are there before the first one claims, so that they meet.
+    let claim = |(backend, worker): (Arc<dyn Backend>, WorkerId)| {
+        tokio::spawn(async move {
             let request = ClaimRequest {
                 worker,
                 queues: vec![(queue("mail"), 8)],
                 tasks: vec![task("charge")],
             };
             backend.claim(request).await.unwrap()
-        }));
-    }
+        })
+    };
+    let racing: Vec<_> = claimers.into_iter().map(claim).collect();
     let mut claimed = Vec::new();
     for claim in racing {
         claimed.extend(claim.await.unwrap());
