@@ -56,7 +56,7 @@ pub enum ClosePolicy {
 pub struct Limits {
     /// The largest payload in bytes; 2 MiB by default.
     pub payload_bytes_max: usize,
-    /// The most events in a segment; 50,000 by default.
+    /// The most events in a segment; 50,000 by default. A worker warns at four fifths of them, once.
     pub history_events_max: u64,
     /// The most unread arrivals of a run; 10,000 by default.
     pub inbox_max: u64,

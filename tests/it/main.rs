@@ -28,6 +28,7 @@ mod golden;
 mod health;
 mod idle;
 mod kill;
+mod long_history;
 mod messages;
 mod nested_workflow;
 mod parking;

@@ -265,6 +265,15 @@ impl Context {
         self.machine.now()
     }
 
+    /// Counts the events of the run's history up to the one that is being handled: the same number in each replay.
+    ///
+    /// A run whose history passes [`Limits::history_events_max`](crate::options::Limits::history_events_max) fails. One
+    /// that could grow without end starts its successor before that and returns.
+    #[must_use]
+    pub fn history_len(&self) -> u64 {
+        self.machine.history_len()
+    }
+
     /// Draws a random value: any integer, a float from 0 up to 1, or a bool. It writes nothing.
     #[must_use]
     pub fn random<T: Random>(&self) -> T {

@@ -17,6 +17,7 @@ use crate::command::Command;
 use crate::engine::machine::Machine;
 use crate::error::{Error, ErrorKind};
 use crate::history::{Event, EventKind, Outcome};
+use crate::id::EventNumber;
 use crate::payload::Payload;
 use crate::sabotage::{self, Sabotage};
 
@@ -90,9 +91,13 @@ impl Execution {
         &self.machine
     }
 
-    /// Delivers an event and returns what the code asked for, in order.
-    pub(crate) fn deliver(&mut self, event: &Event) -> Result<Vec<Command>, Stuck> {
-        let wakers = self.machine.apply(event.at, &event.kind);
+    /// Delivers an event, by its number in the history, and returns what the code asked for, in order.
+    pub(crate) fn deliver(
+        &mut self,
+        number: EventNumber,
+        event: &Event,
+    ) -> Result<Vec<Command>, Stuck> {
+        let wakers = self.machine.apply(number, event.at, &event.kind);
         let starts = matches!(event.kind, EventKind::RunStarted(_));
         if wakers.is_empty() && !starts {
             return Ok(Vec::new());

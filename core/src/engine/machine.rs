@@ -16,7 +16,7 @@ use crate::engine::chance::{Rng, Use};
 use crate::engine::live::Settings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{EventKind, OperationKey, OperationKind, Outcome, RunStarted};
-use crate::id::{DataKey, Segment};
+use crate::id::{DataKey, EventNumber, Segment};
 use crate::identity::WorkflowIdentity;
 use crate::map::Map;
 use crate::options::{Limits, TaskOptions};
@@ -48,6 +48,8 @@ pub(crate) struct Machine {
 #[derive(Default)]
 struct State {
     now: Timestamp,
+    /// Counts the events of the history up to the one that is being handled.
+    events: u64,
     replaying: bool,
     torn_down: bool,
     uses: Map<OperationKind, Map<Arc<str>, u32>>,
@@ -278,6 +280,11 @@ impl Machine {
         self.state().now
     }
 
+    /// Counts the events of the history up to the one that is being handled.
+    pub(crate) fn history_len(&self) -> u64 {
+        self.state().events
+    }
+
     /// Tells whether the code is being dropped, and may ask for nothing more.
     pub(crate) fn is_torn_down(&self) -> bool {
         self.state().torn_down
@@ -340,9 +347,15 @@ impl Machine {
     // --- for the engine -------------------------------------------------------------------------------------------
 
     /// Takes an event in and returns the wakers of the operations that it resolves, in the order of their positions.
-    pub(crate) fn apply(&self, at: Timestamp, event: &EventKind) -> Vec<Waker> {
+    pub(crate) fn apply(
+        &self,
+        number: EventNumber,
+        at: Timestamp,
+        event: &EventKind,
+    ) -> Vec<Waker> {
         let mut state = self.state();
         state.now = at;
+        state.events = number.0 + 1;
         let wakers = match event {
             EventKind::TaskCompleted {
                 operation, result, ..

@@ -9,6 +9,7 @@ use crate::command::{Command, Shown};
 use crate::engine::execution::{Execution, Stuck};
 use crate::error::{Error, ErrorKind};
 use crate::history::{Event, EventKind};
+use crate::id::EventNumber;
 
 /// Delivers `events` to a new execution; returns the commands that history does not hold yet.
 pub(crate) fn replay(execution: &mut Execution, events: &[Event]) -> Result<Vec<Command>, Stuck> {
@@ -28,7 +29,7 @@ pub(crate) fn replay(execution: &mut Execution, events: &[Event]) -> Result<Vec<
         let (recorded, mut next) = after.split_at(asked);
         let mut recorded: Vec<_> = recorded.iter().map(|(_, event)| *event).collect();
         foresee(execution, after);
-        let mut commands = execution.deliver(event)?;
+        let mut commands = execution.deliver(EventNumber(*number as u64), event)?;
         if !carried.is_empty() {
             commands.splice(0..0, std::mem::take(&mut carried));
         }

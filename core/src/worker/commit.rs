@@ -226,6 +226,11 @@ impl Lane {
                 run.live.note_committed(read);
             }
             run.release_and_stop(&submitted.draft);
+            let limit = self.shared.settings.limits.history_events_max;
+            let events = run.live.next_event().0;
+            if grows_long(events - submitted.draft.events.len() as u64, events, limit) {
+                tracing::warn!(run = %id, events, limit, "the history nears its limit, past which the run fails");
+            }
         }
         self.start_attempts(&id, &submitted.draft.start);
         if let Some(run) = self.runs.get_mut(&id) {
@@ -353,6 +358,12 @@ fn log_spilled(id: &WorkflowId, draft: &Draft) {
     }
 }
 
+/// Tells whether a turn took the history past four fifths of its limit: true for one turn of a run at most.
+const fn grows_long(before: u64, after: u64, limit: u64) -> bool {
+    let long = limit - limit / 5;
+    before <= long && long < after
+}
+
 fn log_end(id: &WorkflowId, status: Status) {
     tracing::info!(run = %id, %status, "run ended");
 }
@@ -395,4 +406,28 @@ async fn commit(
 /// Tells whether a wrong engine would take the error for a refusal.
 fn gives_up(error: &BackendError) -> bool {
     sabotage::makes(Sabotage::TakeUnclearForRefused) && error.kind() == Kind::Unclear
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grows_long;
+
+    #[test]
+    fn history_is_called_long_by_one_turn_alone_and_before_its_limit() {
+        for limit in [0, 1, 4, 5, 60, 50_000] {
+            for turn in [1, 3, 7, 1_000] {
+                let turns = (0..=limit / turn).map(|number| number * turn);
+                let long: Vec<_> = turns
+                    .filter(|before| grows_long(*before, before + turn, limit))
+                    .collect();
+                let [before] = long[..] else {
+                    panic!("{turn} events a turn, limit {limit}: {long:?}");
+                };
+                assert!(
+                    before <= limit && before + turn > limit / 2,
+                    "{before} of {limit}"
+                );
+            }
+        }
+    }
 }

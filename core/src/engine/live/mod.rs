@@ -173,7 +173,7 @@ impl Live {
         live.next_event = EventNumber(1);
         live.ledger.fold(first);
         live.execution.machine().go_live();
-        match live.execution.deliver(first) {
+        match live.execution.deliver(EventNumber(0), first) {
             Ok(commands) => live.record_commands(first.at, commands),
             Err(stuck) => return Err(Refusal::Blocked(stuck.0)),
         }
@@ -364,8 +364,9 @@ impl Live {
     }
 
     fn deliver(&mut self, now: Timestamp, kind: EventKind) {
+        let number = EventNumber(self.ledger.events());
         let event = self.push(now, kind);
-        match self.execution.deliver(&event) {
+        match self.execution.deliver(number, &event) {
             Ok(commands) => self.record_commands(event.at, commands),
             Err(stuck) => self.stuck = Some(stuck),
         }
@@ -424,7 +425,10 @@ impl Live {
             let limit = self.settings.limits.history_events_max;
             let error = Error::new(
                 ErrorKind::LimitExceeded,
-                format!("the history has {events} events; the limit is {limit}"),
+                format!(
+                    "the history has {events} events; the limit is {limit}. Divide the work among subworkflows, or \
+                     start the next run with what is left when `ctx.history_len()` nears the limit"
+                ),
             );
             self.push(
                 at,
