@@ -1,10 +1,14 @@
 //! Histories that grow: their length, their limit, and what stays below it.
 
+use std::io;
+use std::sync::{Arc, Mutex};
+
 use longhaul::history::EventKind;
 use longhaul::options::Limits;
 use longhaul::prelude::*;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::world::{World, quick, result};
+use crate::world::{World, quick, result, until};
 
 on_every_backend!(
     length_of_a_history_counts_the_events_up_to_the_one_being_handled,
@@ -65,15 +69,15 @@ async fn length_of_a_history_is_the_same_in_each_replay(world: World) {
     assert_eq!(lengths[..5], arguments);
 }
 
-async fn connect_with_small_limits(world: &World) -> Client {
+async fn connect_with_limit(world: &World, events: u64) -> Client {
     let mut limits = Limits::default();
-    limits.history_events_max = EVENTS_MAX;
+    limits.history_events_max = events;
     let builder = Client::builder().limits(limits);
     builder.connect(world.url()).await.unwrap()
 }
 
 async fn history_past_its_limit_fails_the_run_and_says_what_to_do(world: World) {
-    let client = connect_with_small_limits(&world).await;
+    let client = connect_with_limit(&world, EVENTS_MAX).await;
     let _worker = quick(&client).start().await.unwrap();
     let run = client.start(measures(1_000)).await.unwrap();
     let error = result(&run).await.unwrap_err();
@@ -100,8 +104,54 @@ async fn divides(ctx: Context, mut left: u32) -> Result<u32> {
 }
 
 async fn work_divided_among_subworkflows_stays_below_the_limit(world: World) {
-    let client = connect_with_small_limits(&world).await;
+    let client = connect_with_limit(&world, EVENTS_MAX).await;
     let _worker = quick(&client).start().await.unwrap();
     let run = client.start(divides(60)).await.unwrap();
     assert!(result(&run).await.unwrap() >= 3);
+}
+
+/// Keeps what is logged on this thread.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[workflow]
+async fn sleeps_four_times(ctx: Context) -> Result<()> {
+    let sleeps = (0..4).map(|_| ctx.sleep(days(30)));
+    for slept in longhaul::context::join_all(sleeps).await {
+        slept?;
+    }
+    Ok(())
+}
+
+// All of it happens on this thread, as what is logged elsewhere is not kept.
+#[tokio::test]
+async fn worker_warns_of_a_long_history_also_when_its_turn_parks_the_run() {
+    let log = Log::default();
+    let writer = log.clone();
+    let _logging = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_ansi(false)
+        .set_default();
+    let world = World::memory().await;
+    let client = connect_with_limit(&world, 5).await;
+    let _worker = quick(&client).start().await.unwrap();
+    let run = client.start(sleeps_four_times()).await.unwrap();
+    let warned = || {
+        let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        lines
+            .lines()
+            .any(|line| line.contains("nears its limit") && line.contains(run.id().as_str()))
+    };
+    until(warned).await;
 }

@@ -213,6 +213,7 @@ impl Lane {
     fn on_committed(&mut self, submitted: Submitted) {
         self.cause(&submitted.draft);
         log_spilled(&submitted.run, &submitted.draft);
+        self.warn_of_length(&submitted);
         self.note_recovered(&submitted.run);
         if submitted.update.gives_up() {
             return self.give_up(&submitted);
@@ -226,11 +227,6 @@ impl Lane {
                 run.live.note_committed(read);
             }
             run.release_and_stop(&submitted.draft);
-            let limit = self.shared.settings.limits.history_events_max;
-            let events = run.live.next_event().0;
-            if grows_long(events - submitted.draft.events.len() as u64, events, limit) {
-                tracing::warn!(run = %id, events, limit, "the history nears its limit, past which the run fails");
-            }
         }
         self.start_attempts(&id, &submitted.draft.start);
         if let Some(run) = self.runs.get_mut(&id) {
@@ -240,6 +236,18 @@ impl Lane {
             return self.replay_anew(&id, submitted.epoch);
         }
         self.give_queued(&id);
+    }
+
+    fn warn_of_length(&self, submitted: &Submitted) {
+        let Some(run) = self.runs.get(&submitted.run) else {
+            return;
+        };
+        let limit = self.shared.settings.limits.history_events_max;
+        let events = run.live.next_event().0;
+        if grows_long(events - submitted.draft.events.len() as u64, events, limit) {
+            let id = &submitted.run;
+            tracing::warn!(run = %id, events, limit, "the history nears its limit, past which the run fails");
+        }
     }
 
     /// Lets go of a run whose ownership ended with the turn.
