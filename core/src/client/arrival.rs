@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::backend::{Arrival, ArriveRequest, Arrived, HistoryRequest, PAGE_MAX};
+use crate::backend::{Arrival, ArriveRequest, Arrived};
 use crate::client::Client;
+use crate::client::reads::unknown;
 use crate::error::{Error, ErrorKind, Result};
-use crate::history::StoredTurn;
-use crate::id::{Segment, TurnNumber, WorkflowId};
+use crate::id::WorkflowId;
 use crate::status::Status;
 
 /// Is how long a run that is about to end or park is given to do so.
@@ -39,36 +39,6 @@ impl Client {
             }
         }
     }
-
-    /// Reads all turns of a segment, of the newest when none is given.
-    pub(crate) async fn turns(
-        &self,
-        run: &WorkflowId,
-        segment: Option<Segment>,
-    ) -> Result<Vec<StoredTurn>> {
-        let mut turns = Vec::new();
-        loop {
-            let request = HistoryRequest {
-                run: run.clone(),
-                segment,
-                from: TurnNumber(turns.len() as u64),
-                limit: PAGE_MAX,
-            };
-            let page = self.backend().history(request).await?;
-            let is_last = page.len() < PAGE_MAX;
-            turns.extend(page);
-            if is_last {
-                return Ok(turns);
-            }
-        }
-    }
-}
-
-pub(super) fn unknown(run: &WorkflowId) -> Error {
-    Error::new(
-        ErrorKind::NotFound,
-        format!("there is no run `{run}` in this store"),
-    )
 }
 
 pub(super) fn finished(run: &WorkflowId, status: Status) -> Error {

@@ -8,7 +8,7 @@ use std::future::IntoFuture;
 
 use crate::backend::{ArrivalBody, ArrivalKind, ArriveRequest, RunRecord, Verdict};
 use crate::client::Client;
-use crate::client::arrival::{finished, unknown};
+use crate::client::arrival::finished;
 use crate::client::looks::Looks;
 use crate::client::signal::SendSignal;
 use crate::clock::{BoxFuture, Timestamp};
@@ -16,7 +16,7 @@ use crate::engine::messages::{self, TimerMove};
 use crate::engine::outside::{self, Act, Grounds, edit, terminated};
 use crate::error::{Error, ErrorKind, Result};
 use crate::history::{OperationKey, PausedTimers};
-use crate::id::{Segment, WorkflowId, WriteId};
+use crate::id::{WorkflowId, WriteId};
 use crate::payload::Payload;
 use crate::status::Status;
 
@@ -34,36 +34,25 @@ impl Control {
 
     async fn pause(&self, reason: String, timers: PausedTimers) -> Result<()> {
         let act = Act::Pause { reason, timers };
-        self.until_done(&act, |status| match status {
-            Status::Paused => Some(Ok(())),
-            ended if ended.is_terminal() => Some(Err(finished(&self.id, ended))),
-            _ => None,
-        })
-        .await
+        self.until_it_is(Status::Paused, &act).await
     }
 
     pub(crate) async fn terminate(&self, reason: String) -> Result<()> {
         let act = Act::Terminate { reason };
-        self.until_done(&act, |status| match status {
-            Status::Terminated => Some(Ok(())),
-            ended if ended.is_terminal() => Some(Err(finished(&self.id, ended))),
-            _ => None,
-        })
-        .await
+        self.until_it_is(Status::Terminated, &act).await
     }
 
     /// Asks the owner, or edits what nobody owns, and waits until that shows.
-    async fn until_done(
-        &self,
-        act: &Act,
-        judge: impl Fn(Status) -> Option<Result<()>>,
-    ) -> Result<()> {
+    async fn until_it_is(&self, goal: Status, act: &Act) -> Result<()> {
         let mut looks = Looks::new(&self.client);
         let mut is_asked = false;
         loop {
-            let row = self.row().await?;
-            if let Some(done) = judge(row.status) {
-                return done;
+            let row = self.client.row(&self.id).await?;
+            if row.status == goal {
+                return Ok(());
+            }
+            if row.status.is_terminal() {
+                return Err(finished(&self.id, row.status));
             }
             // A pause that was asked for is not edited in as well: the request would be left in the inbox.
             let may_edit = !is_asked || matches!(act, Act::Terminate { .. });
@@ -82,7 +71,7 @@ impl Control {
         let act = Act::Resume { reason };
         let mut looks = Looks::new(&self.client);
         loop {
-            let row = self.row().await?;
+            let row = self.client.row(&self.id).await?;
             match row.status {
                 ended if ended.is_terminal() => return Err(finished(&self.id, ended)),
                 Status::Paused if self.edit(&row, &act).await? => return Ok(()),
@@ -103,7 +92,7 @@ impl Control {
         let act = Act::Cancel { reason };
         let mut looks = Looks::new(&self.client);
         loop {
-            let row = self.row().await?;
+            let row = self.client.row(&self.id).await?;
             let is_done = match row.status {
                 Status::Cancelled => true,
                 ended if ended.is_terminal() => return Err(finished(&self.id, ended)),
@@ -123,7 +112,7 @@ impl Control {
 
     /// Lists the open timers and time limits, by when they are due.
     pub(crate) async fn timers(&self) -> Result<Vec<OpenTimer>> {
-        let row = self.row().await?;
+        let row = self.client.row(&self.id).await?;
         if row.status.is_terminal() {
             return Ok(Vec::new());
         }
@@ -151,7 +140,7 @@ impl Control {
             reason,
         };
         loop {
-            let row = self.row().await?;
+            let row = self.client.row(&self.id).await?;
             if row.status.is_terminal() {
                 return Err(finished(&self.id, row.status));
             }
@@ -171,12 +160,7 @@ impl Control {
 
     /// Tells whether the run paused while it was asked for something else, which then waits with it.
     async fn is_paused_unread(&self) -> Result<bool> {
-        Ok(self.row().await?.status == Status::Paused)
-    }
-
-    async fn row(&self) -> Result<RunRecord> {
-        let row = self.client.backend().run(&self.id).await?;
-        row.ok_or_else(|| unknown(&self.id))
+        Ok(self.client.row(&self.id).await?.status == Status::Paused)
     }
 
     /// Puts a request into the inbox; tells whether it is there, or else the run has just ended.
@@ -201,8 +185,7 @@ impl Control {
     /// Changes a run that nobody owns; tells whether nobody came to own or to change it meanwhile.
     async fn edit(&self, row: &RunRecord, act: &Act) -> Result<bool> {
         let client = &self.client;
-        let segment: Segment = row.segment;
-        let turns = client.turns(&self.id, Some(segment)).await?;
+        let turns = client.turns(&self.id, Some(row.segment)).await?;
         let grounds = Grounds {
             row,
             turns: &turns,

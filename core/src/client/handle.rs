@@ -9,8 +9,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::backend::{HintStream, RunRecord, RunState};
-use crate::client::arrival::unknown;
 use crate::client::control::{Control, OpenTimer, PauseRun};
+use crate::client::reads::unknown;
 use crate::client::signal::SendSignal;
 use crate::client::update::SendUpdate;
 use crate::client::watch::Watch;
@@ -114,7 +114,7 @@ impl<R> Handle<R> {
         let name = match &self.workflow_type {
             Some(name) => name.clone(),
             None if self.client.settings().codecs.is_empty() => WorkflowType::from_stored("?"),
-            None => self.record().await?.identity.workflow_type,
+            None => self.client.row(&self.id).await?.identity.workflow_type,
         };
         let binding = Binding {
             run: &self.id,
@@ -223,16 +223,10 @@ impl<R> Handle<R> {
     /// `NotFound` when there is no such run; `InvalidInput` when the stored value is not a `T`.
     pub async fn get<T: DeserializeOwned>(&self, key: Data<T>) -> Result<Option<T>> {
         let name = DataKey::new(key.name())?;
-        let Some(value) = self.client.backend().data(&self.id, &name).await? else {
-            return Ok(None);
-        };
-        let binding = Binding {
-            run: &self.id,
-            kind: "data",
-            key: key.name(),
-        };
-        let value = self.client.settings().codecs.decode(value, &binding)?;
-        value.decode_as(binding.kind, binding.key).map(Some)
+        let value = self.client.value(&self.id, &name).await?;
+        value
+            .map(|value| value.decode_as("data", key.name()))
+            .transpose()
     }
 
     /// Follows a value of the run's workflow data: progress, or partial output.
@@ -254,7 +248,7 @@ impl<R> Handle<R> {
     /// # Errors
     /// `NotFound` when there is no such run.
     pub async fn info(&self) -> Result<RunInfo> {
-        let record = self.record().await?;
+        let record = self.client.row(&self.id).await?;
         let is_due = record.owner.is_none()
             && matches!(record.status, Status::Pending | Status::Waiting)
             && record
@@ -398,11 +392,6 @@ impl<R> Handle<R> {
 
     fn control(&self) -> Control {
         Control::new(self.client.clone(), self.id.clone())
-    }
-
-    async fn record(&self) -> Result<RunRecord> {
-        let record = self.client.backend().run(&self.id).await?;
-        record.ok_or_else(|| unknown(&self.id))
     }
 }
 

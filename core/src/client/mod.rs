@@ -11,6 +11,7 @@ mod control;
 mod handle;
 mod list;
 mod looks;
+mod reads;
 mod signal;
 mod start_inside;
 mod sweep;

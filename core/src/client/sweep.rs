@@ -35,9 +35,10 @@ impl List {
     /// # Errors
     /// `Unavailable` when the backend cannot be reached; what was done until then stays done, and it may be asked again.
     pub async fn pause(self, reason: impl Into<String>) -> Result<Swept> {
-        let reason = reason.into();
-        self.sweep(|run| PauseRun::new(run, reason.clone()).into_future())
-            .await
+        self.sweep_for(reason.into(), |run, reason| async move {
+            PauseRun::new(run, reason).await
+        })
+        .await
     }
 
     /// Resumes all runs that the filters choose; see [`Handle::resume`](crate::client::Handle::resume).
@@ -45,10 +46,8 @@ impl List {
     /// # Errors
     /// As [`List::pause`].
     pub async fn resume(self, reason: impl Into<String>) -> Result<Swept> {
-        let reason = reason.into();
-        self.sweep(|run| {
-            let reason = reason.clone();
-            async move { run.resume(reason).await }
+        self.sweep_for(reason.into(), |run, reason| async move {
+            run.resume(reason).await
         })
         .await
     }
@@ -58,10 +57,8 @@ impl List {
     /// # Errors
     /// As [`List::pause`].
     pub async fn cancel(self, reason: impl Into<String>) -> Result<Swept> {
-        let reason = reason.into();
-        self.sweep(|run| {
-            let reason = reason.clone();
-            async move { run.cancel(reason).await }
+        self.sweep_for(reason.into(), |run, reason| async move {
+            run.cancel(reason).await
         })
         .await
     }
@@ -71,10 +68,8 @@ impl List {
     /// # Errors
     /// As [`List::pause`].
     pub async fn terminate(self, reason: impl Into<String>) -> Result<Swept> {
-        let reason = reason.into();
-        self.sweep(|run| {
-            let reason = reason.clone();
-            async move { run.terminate(reason).await }
+        self.sweep_for(reason.into(), |run, reason| async move {
+            run.terminate(reason).await
         })
         .await
     }
@@ -100,6 +95,13 @@ impl List {
             .into_future()
         })
         .await
+    }
+
+    async fn sweep_for<F>(self, reason: String, act: impl Fn(Control, String) -> F) -> Result<Swept>
+    where
+        F: Future<Output = Result<()>>,
+    {
+        self.sweep(|run| act(run, reason.clone())).await
     }
 
     async fn sweep<F>(self, act: impl Fn(Control) -> F) -> Result<Swept>

@@ -8,14 +8,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::client::Client;
-use crate::client::arrival::unknown;
 use crate::client::looks::Looks;
 use crate::client::signal::{arrive, write_of};
 use crate::clock::BoxFuture;
 use crate::context::{Asked, Update};
 use crate::error::{Error, ErrorKind, Result};
 use crate::id::{DataKey, Uuid, WorkflowId, WriteId};
-use crate::payload::{Binding, Payload};
+use crate::payload::Payload;
 
 /// Sends an update; made by [`Handle::update`](crate::client::Handle::update) and awaited for the answer.
 #[must_use = "nothing is sent until it is awaited"]
@@ -83,8 +82,7 @@ impl<A: DeserializeOwned> SendUpdate<A> {
         }
         loop {
             // The end is asked for first: an answer that is not there after it never comes.
-            let row = self.client.backend().run(&self.run).await?;
-            let row = row.ok_or_else(|| unknown(&self.run))?;
+            let row = self.client.row(&self.run).await?;
             if let Some(answer) = self.answer(id).await? {
                 return answer;
             }
@@ -114,16 +112,10 @@ impl<A: DeserializeOwned> SendUpdate<A> {
 
     async fn answer(&self, id: Uuid) -> Result<Option<Result<A>>> {
         let key = DataKey::of_answer(id);
-        let Some(answer) = self.client.backend().data(&self.run, &key).await? else {
-            return Ok(None);
-        };
-        let binding = Binding {
-            run: &self.run,
-            kind: "data",
-            key: key.as_str(),
-        };
-        let answer = self.client.settings().codecs.decode(answer, &binding)?;
-        answer.decode_as("answer to update", self.name).map(Some)
+        let answer = self.client.value(&self.run, &key).await?;
+        answer
+            .map(|answer| answer.decode_as("answer to update", self.name))
+            .transpose()
     }
 }
 

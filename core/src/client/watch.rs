@@ -6,12 +6,11 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 
 use crate::client::Client;
-use crate::client::arrival::unknown;
 use crate::client::looks::Looks;
 use crate::context::Data;
 use crate::error::Result;
 use crate::id::{DataKey, WorkflowId};
-use crate::payload::{Binding, Payload};
+use crate::payload::Payload;
 
 /// Follows a value of a run's workflow data; made by [`Handle::watch`](crate::client::Handle::watch).
 #[must_use = "nothing is read until `next` is awaited"]
@@ -56,29 +55,18 @@ impl<T: DeserializeOwned> Watch<T> {
         let name = DataKey::new(self.key.name())?;
         loop {
             // The end is asked for first: what is read after it is the last value.
-            let row = self.client.backend().run(&self.run).await?;
-            let row = row.ok_or_else(|| unknown(&self.run))?;
-            let value = self.client.backend().data(&self.run, &name).await?;
+            let row = self.client.row(&self.run).await?;
+            let value = self.client.value(&self.run, &name).await?;
             let is_new = self.told.as_ref() != Some(&value);
             self.told = Some(value.clone());
             match value {
                 Some(value) if is_new => {
                     self.looks.be_quick();
-                    return self.decode(value).map(Some);
+                    return value.decode_as("data", self.key.name()).map(Some);
                 }
                 _ if row.status.is_terminal() => return Ok(None),
                 _ => self.looks.next().await,
             }
         }
-    }
-
-    fn decode(&self, value: Payload) -> Result<T> {
-        let binding = Binding {
-            run: &self.run,
-            kind: "data",
-            key: self.key.name(),
-        };
-        let value = self.client.settings().codecs.decode(value, &binding)?;
-        value.decode_as(binding.kind, binding.key)
     }
 }

@@ -128,12 +128,12 @@ impl Context {
     /// Waits for the next signal of this name; one that came earlier is taken at once. Signals of a name come in the
     /// order in which they were accepted. Bound the wait with [`Receive::within`].
     ///
+    /// An [`Update`] is received with a [`Reply`], which answers it.
+    ///
     /// A name that no signal can have fails the run with a typed error, as nothing could ever come.
     ///
     /// # Errors
     /// `InvalidInput` when the signal's value is not a `T`; `Cancelled` when the run is cancelled.
-    ///
-    /// An [`Update`] is received with a [`Reply`], which answers it.
     pub fn receive<S: Receivable>(&self, signal: S) -> Receive<S> {
         let name = signal.stored_name();
         let checked = match name.strip_prefix(OWN) {

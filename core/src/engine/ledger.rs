@@ -2,8 +2,8 @@
 //!
 //! Pure: the same events give the same ledger, live and at replay. It says what is open, what is due when, and which
 //! attempt is next; it holds nothing of what is closed. After a cancel only what is sheltered is open: history does not
-//! say which that is, so who folds a history anew asks the replayed code, and until then all of it counts as open. What is due stays so while the run
-//! is paused; whoever asks what is due asks that too.
+//! say which that is, so who folds a history anew asks the replayed code, and until then all of it counts as open. What
+//! is due stays so while the run is paused; whoever asks what is due asks that too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

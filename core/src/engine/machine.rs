@@ -1,8 +1,9 @@
 //! The state that a run's code and the engine share: operations, mailbox, data, time and chance.
 //!
 //! Invariants: an operation gets its key when it is constructed and is asked for when it is first polled; one that was
-//! never polled uses up its number and records nothing. One that is first polled in a shield outlives a cancel. A signal stays in the mailbox until a receive polls it out.
-//! While the machine is torn down, dropped operations ask for nothing. The lock is never held while a waker is called.
+//! never polled uses up its number and records nothing. One that is first polled in a shield outlives a cancel. A signal
+//! stays in the mailbox until a receive polls it out. While the machine is torn down, dropped operations ask for nothing.
+//! The lock is never held while a waker is called.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
