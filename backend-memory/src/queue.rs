@@ -1,8 +1,8 @@
 //! The rows of task queues, and the indexes that find the next attempt.
 //!
 //! Invariants: an attempt is in one of three indexes: by its time while that is ahead, by priority after it, by its
-//! worker once it is claimed; in none while its run is paused and nobody has claimed it. So neither delayed attempts nor those of other tasks are looked at when attempts are
-//! claimed.
+//! worker once it is claimed; in none while its run is paused and nobody has claimed it. So neither delayed attempts nor
+//! those of other tasks are looked at when attempts are claimed.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,9 +1,9 @@
 //! The one place where an owned run changes.
 //!
 //! Invariants: a group of turns is one statement, which commits each whole or not at all; a lone turn that changes nothing
-//! but its run's history and row has a statement of its own. All but the last of them take it that the store has none of the turns, which is cheaper;
-//! when it has one, the group is asked again in the statement that looks first. Why a turn was not committed is read in a
-//! new snapshot. One that the store cannot hold is found by halving, and refused alone.
+//! but its run's history and row has a statement of its own. All but the last of them take it that the store has none of
+//! the turns, which is cheaper; when it has one, the group is asked again in the statement that looks first. Why a turn
+//! was not committed is read in a new snapshot. One that the store cannot hold is found by halving, and refused alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 

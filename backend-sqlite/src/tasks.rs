@@ -1,7 +1,8 @@
 //! Task queues: attempts that wait for their time, are ready, or are claimed.
 //!
 //! Invariants: an attempt is in one of two indexes until it is claimed: by its time while that is ahead, by priority
-//! after it; in none while its run is paused. So neither delayed attempts nor those of other tasks are looked at when attempts are claimed.
+//! after it; in none while its run is paused. So neither delayed attempts nor those of other tasks are looked at when
+//! attempts are claimed.
 
 use std::collections::BTreeSet;
 

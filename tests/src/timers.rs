@@ -1,11 +1,13 @@
 //! When runs that nobody owns are due, and who gets them.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use longhaul_core::backend::{Due, PAGE_MAX, RunFilter, Serves};
+use longhaul_core::backend::{AcquireRequest, Backend, Due, PAGE_MAX, RunFilter, Serves};
 use longhaul_core::clock::Timestamp;
+use longhaul_core::id::WorkerId;
 
-use crate::world::{SECOND, World, acquired_ids, route, run_of, serves, serves_of_build};
+use crate::world::{SECOND, World, acquired_ids, lane, route, run_of, serves, serves_of_build};
 
 pub async fn run_is_not_due_before_its_time_and_due_exactly_at_it(world: World) {
     let wake_at = world.now().after(SECOND);
@@ -118,18 +120,22 @@ pub async fn racing_acquirers_take_each_run_once(world: World) {
     for number in 0..24 {
         world.start(&format!("run {number}")).await;
     }
-    let mut racing = Vec::new();
+    let mut acquirers = Vec::new();
     for _ in 0..4 {
-        let (backend, worker) = (world.backend(), world.worker().await);
-        racing.push(tokio::spawn(async move {
-            let request = longhaul_core::backend::AcquireRequest {
-                lane: crate::world::lane(worker),
+        acquirers.push((world.backend(), world.worker().await));
+    }
+    // All are there before the first one acquires, so that they meet.
+    let acquire = |(backend, worker): (Arc<dyn Backend>, WorkerId)| {
+        tokio::spawn(async move {
+            let request = AcquireRequest {
+                lane: lane(worker),
                 serves: serves(),
                 limit: 10,
             };
             backend.acquire(request).await.unwrap()
-        }));
-    }
+        })
+    };
+    let racing: Vec<_> = acquirers.into_iter().map(acquire).collect();
     let mut taken = Vec::new();
     for acquirer in racing {
         taken.extend(acquired_ids(&acquirer.await.unwrap()));

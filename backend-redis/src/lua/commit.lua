@@ -1,10 +1,10 @@
 -- Commits turns of runs that the worker owns, with what they cause.
 --
 -- Arguments: the worker, or nothing for runs that nobody owns, how many turns, what to tell or nothing; of each how many
--- arguments its effects are, what `take_turn` takes, and then, unless they are none: how many of each, and then the data (key, whether there is a value,
--- value), the operations whose attempts are withdrawn, the attempts (key, attempt, queue, task, priority, due, content),
--- the subworkflows of this partition (this partition, the refusal, and what `take_start` takes) and of others (partition,
--- content), the messages (partition, content).
+-- arguments its effects are, what `take_turn` takes, and then, unless they are none: how many of each, and then the data
+-- (key, whether there is a value, value), the operations whose attempts are withdrawn, the attempts (key, attempt, queue,
+-- task, priority, due, content), the subworkflows of this partition (this partition, the refusal, and what `take_start`
+-- takes) and of others (partition, content), the messages (partition, content).
 -- Answers: `ok` alone when all are committed; otherwise a verdict on each.
 -- Why atomic: a turn is judged on the row as it is when it is written, and is written whole; what is refused is known
 -- before the first write.
