@@ -1,5 +1,7 @@
 //! Who owns which run: joining, the beat, starting, acquiring.
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use longhaul_core::backend::{
     AcquireRequest, AcquiredRun, Beat, BeatRequest, Due, JoinRequest, Lane, PAGE_MAX,
@@ -239,11 +241,33 @@ struct DueRun {
 }
 
 /// Looks for the oldest due runs of all partitions, and then takes them where they are.
+/// Takes the runs that are due first; where others were faster, goes on with those that are left, as a claim does. It
+/// ends, as no run is tried twice.
 async fn acquire(store: &Store, request: &AcquireRequest) -> Result<Vec<AcquiredRun>> {
-    let (worker, serves) = (request.lane.worker.to_string(), &request.serves);
-    let mut due = due_runs(store, serves, request.limit).await?;
-    due.truncate(request.limit);
-    let take = |partition: u16| {
+    let mut tried = BTreeSet::new();
+    let mut acquired = Vec::new();
+    loop {
+        let left = request.limit - acquired.len();
+        let mut due = due_runs(store, &request.serves, left).await?;
+        due.retain(|one| !tried.contains(&one.id));
+        due.truncate(left);
+        if due.is_empty() && !tried.is_empty() {
+            return Ok(acquired);
+        }
+        let taken = take(store, &due, request).await?;
+        let is_beaten = taken.len() < due.len();
+        acquired.extend(taken);
+        if !is_beaten {
+            return Ok(acquired);
+        }
+        tried.extend(due.into_iter().map(|one| one.id));
+    }
+}
+
+/// Takes those of the runs that are still due, and returns them in their order.
+async fn take(store: &Store, due: &[DueRun], request: &AcquireRequest) -> Result<Vec<AcquiredRun>> {
+    let worker = request.lane.worker.to_string();
+    let ask = |partition: u16| {
         let ids = due
             .iter()
             .filter(|one| one.partition == partition)
@@ -255,13 +279,13 @@ async fn acquire(store: &Store, request: &AcquireRequest) -> Result<Vec<Acquired
             let call = store
                 .on(&ACQUIRE, partition)
                 .arg(&worker)
-                .arg(serves.build.as_str())
+                .arg(request.serves.build.as_str())
                 .number(TURNS_MAX)
                 .counted(&ids);
             (partition, call)
         })
     };
-    let calls = store.layout.all().filter_map(take).collect();
+    let calls = store.layout.all().filter_map(ask).collect();
     let mut taken = Vec::new();
     for (partition, mut items) in store.ask_each(calls).await? {
         for run in items.list()?.each(Items::of)? {
